@@ -1,0 +1,57 @@
+"""The labels every object carries: the only database of what runs.
+
+One module writes them and reads them back; ``docs/labels.md`` describes each, and a test keeps
+the two equal.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+NAME = "workshop.name"
+RUN = "workshop.run"
+ROLE = "workshop.role"
+DIRECTORY = "workshop.directory"
+PARTICIPANT = "workshop.participant"
+SLOT = "workshop.slot"
+CONFIG_HASH = "workshop.config-hash"
+VERSION = "workshop.version"
+
+ALL = (NAME, RUN, ROLE, DIRECTORY, PARTICIPANT, SLOT, CONFIG_HASH, VERSION)
+
+
+class Role(StrEnum):
+    """What an object is for."""
+
+    SEAT = "seat"
+    EDGE = "edge"
+    NETWORK = "network"
+    APP = "app"
+    """An image made from a participant's or the template's source."""
+    BASE = "base"
+    """The image all others start from; shared by every workshop on the engine."""
+    PROBE = "probe"
+    """A one-shot container of the platform's own."""
+
+
+def owner(name: str, run: str, directory: str, role: Role) -> dict[str, str]:
+    """Labels that say whose an object is and what it is for."""
+    return {NAME: name, RUN: run, ROLE: role.value, DIRECTORY: directory}
+
+
+def role_of(labels: Mapping[str, str]) -> Role | None:
+    """Read the role back; ``None`` for an object that is not ours or from a newer version."""
+    try:
+        return Role(labels.get(ROLE, ""))
+    except ValueError:
+        return None
+
+
+def slot_of(labels: Mapping[str, str]) -> int | None:
+    """Read the slot back; ``None`` when the object holds none."""
+    text = labels.get(SLOT, "")
+    return int(text) if text.isdecimal() else None

@@ -1,0 +1,463 @@
+"""The roster: one file is the truth about who takes part and how.
+
+``load`` reads ``participants.yaml`` into frozen data or raises one error with every fault in it,
+each with line, column, path and what was expected. It touches nothing. What the file may hold is
+described in ``docs/roster.md``; the fields below are its index.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import re
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from workshop import environment, limits, names, yamltree
+from workshop.address import Address, parse_address
+from workshop.errors import Fault, InputError
+from workshop.limits import Limits
+from workshop.yamltree import Mapping, Node, Scalar, Sequence, describe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from typing import TypeVar
+
+    T = TypeVar("T")
+
+MAX_PARTICIPANTS = yamltree.MAX_ITEMS
+_LONGEST_TEXT = 200
+_KIB = 1024
+_IMAGE = re.compile(
+    r"(?:[a-z0-9]+(?:[._-][a-z0-9]+)*(?::[0-9]{1,5})?/)?"
+    r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*)*"
+    r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@sha256:[0-9a-f]{64})?"
+)
+_EMAIL = re.compile(r"[^\s@<>,;\"]+@[^\s@<>,;\"]+\.[^\s@<>,;\"]+")
+
+
+@dataclass(frozen=True)
+class EdgeOptions:
+    """What visitors see and how much of it, per seat.
+
+    ``requests_per_second`` with a burst of four seconds' worth lets a page with many assets load
+    at once; ``connections`` bounds open streams; ``body`` is in bytes.
+    """
+
+    landing: bool = True
+    requests_per_second: int = 50
+    connections: int = 100
+    body: int = 2 * limits.MIB
+
+
+@dataclass(frozen=True)
+class Participant:
+    """One person: what to call them and what their seat runs."""
+
+    name: str
+    display_name: str = ""
+    email: str = ""
+    env: dict[str, str] = field(default_factory=dict)
+    limits: Limits = field(default_factory=Limits)
+    source: Path | None = None
+    image: str | None = None
+
+
+@dataclass(frozen=True)
+class Roster:
+    """Everything the file says. ``warnings`` are worth showing but stop nothing."""
+
+    path: Path
+    name: str
+    title: str
+    url: Address
+    port: int
+    """TCP port the edge listens on, on the server itself."""
+    template: Path
+    network: str | None
+    edge: EdgeOptions
+    participants: tuple[Participant, ...]
+    warnings: tuple[Fault, ...] = ()
+
+    def participant(self, name: str) -> Participant:
+        """Find one person by name.
+
+        Raises:
+            InputError: nobody is called that; the message offers the nearest name.
+
+        """
+        for person in self.participants:
+            if person.name == name:
+                return person
+        near = difflib.get_close_matches(name, [person.name for person in self.participants], 1)
+        hint = f"did you mean {near[0]}?" if near else f"`workshop add {name}` adds somebody"
+        raise InputError(f"nobody in {self.path.name} is called {names.shown(name)}", hint=hint)
+
+
+def load(path: Path) -> Roster:
+    """Read and check the roster at ``path``.
+
+    Raises:
+        InputError: with all faults at once; nothing was touched.
+
+    """
+    return parse(yamltree.read_text(path), path)
+
+
+def parse(text: str, path: Path) -> Roster:
+    """Check ``text`` as the content of ``path``; relative paths in it start beside that file."""
+    return _Reader(path).roster(yamltree.parse(text, path.name))
+
+
+class _Reader:
+    """Walks the tree once and collects what is wrong with it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.faults: list[Fault] = []
+        self.warnings: list[Fault] = []
+        self._taken: frozenset[str] = frozenset()
+
+    # -- the file, from the top ---------------------------------------------------------------
+
+    def roster(self, root: Node | None) -> Roster:
+        top = self._section(root, "", ("workshop", "defaults", "participants"))
+        if top is None:
+            raise InputError.of(self.faults)
+        roster = self._workshop(top)
+        everyone = self._seat(
+            top.entries.get("defaults"), "defaults", self._anyone(top), named=False
+        )
+        people = self._participants(top, everyone)
+        if self.faults:
+            raise InputError.of(self.faults)
+        return replace(roster, participants=people, warnings=tuple(self.warnings))
+
+    def _workshop(self, top: Mapping) -> Roster:
+        known = ("name", "title", "url", "port", "template", "limits", "network", "edge")
+        node = self._required(top, "workshop", "")
+        section = self._section(node, "workshop", known) if node else None
+        get = (section or Mapping(0, 0, flow=False)).entries.get
+        name = "workshop"
+        if section is not None:
+            name = self._name(self._required(section, "name", "workshop"), "workshop.name") or name
+        url = self._value(
+            get("url"), "workshop.url", parse_address, parse_address("http://localhost:8080")
+        )
+        return Roster(
+            path=self.path,
+            name=name,
+            title=self._text(get("title"), "workshop.title") or name,
+            url=url,
+            port=self._port(get("port"), get("url"), url),
+            template=self._directory(get("template"), "workshop.template", "participant_template"),
+            network=self._value(get("network"), "workshop.network", _parse_network, None),
+            edge=self._edge(get("edge")),
+            participants=(),
+        )
+
+    def _port(self, node: Node | None, url_node: Node | None, url: Address) -> int:
+        if node is None and url.scheme == "https":
+            message = "https is answered by your own TLS proxy; say which port the edge listens on"
+            self._fault(url_node, "workshop.port", f"{message}, such as port: 8080")
+        return self._value(
+            node, "workshop.port", lambda text: limits.parse_whole(text, 1, 65_535), url.port
+        )
+
+    def _edge(self, node: Node | None) -> EdgeOptions:
+        known = ("landing", "requests_per_second", "connections", "body")
+        section = self._section(node, "workshop.edge", known) if node else None
+        if section is None:
+            return EdgeOptions()
+        get, base = section.entries.get, EdgeOptions()
+
+        def whole(key: str, default: int) -> int:
+            where = f"workshop.edge.{key}"
+            return self._value(
+                get(key), where, lambda text: limits.parse_whole(text, 1, 1_000_000), default
+            )
+
+        return EdgeOptions(
+            landing=self._value(get("landing"), "workshop.edge.landing", _parse_bool, base.landing),
+            requests_per_second=whole("requests_per_second", base.requests_per_second),
+            connections=whole("connections", base.connections),
+            body=self._value(get("body"), "workshop.edge.body", _parse_body, base.body),
+        )
+
+    # -- people -------------------------------------------------------------------------------
+
+    def _anyone(self, top: Mapping) -> Participant:
+        """Read what holds for everybody before ``defaults`` and an own entry narrow it down."""
+        section = top.entries.get("workshop")
+        node = section.entries.get("limits") if isinstance(section, Mapping) else None
+        return Participant("", limits=self._limits(node, "workshop.limits", Limits()))
+
+    def _participants(self, top: Mapping, everyone: Participant) -> tuple[Participant, ...]:
+        node = self._required(top, "participants", "")
+        if node is None:
+            return ()
+        if not isinstance(node, Sequence):
+            self._fault(node, "participants", f"expected a list of names, found {describe(node)}")
+            return ()
+        self._taken = frozenset(filter(None, map(_written_name, node.items)))
+        seen: dict[str, Node] = {}
+        people = [
+            self._participant(item, f"participants[{index}]", everyone, seen)
+            for index, item in enumerate(node.items)
+        ]
+        return tuple(person for person in people if person is not None)
+
+    def _participant(
+        self, node: Node, where: str, everyone: Participant, seen: dict[str, Node]
+    ) -> Participant | None:
+        if isinstance(node, Scalar):
+            name_node: Node | None = node
+            person: Participant = everyone
+            name = self._name(node, where)
+        elif isinstance(node, Mapping):
+            person = self._seat(node, where, everyone, named=True)
+            name_node = self._required(node, "name", where)
+            name = self._name(name_node, f"{where}.name")
+        else:
+            self._fault(node, where, f"expected a name or a mapping, found {describe(node)}")
+            return None
+        if name is None or name_node is None:
+            return None
+        if name in seen:
+            self._fault(
+                name_node, where, f"{name!r} stands twice (first on line {seen[name].line})"
+            )
+            return None
+        seen[name] = name_node
+        return replace(person, name=name, display_name=person.display_name or name)
+
+    def _seat(
+        self, node: Node | None, where: str, base: Participant, *, named: bool
+    ) -> Participant:
+        """Read what a seat runs: the ``defaults``, or one participant on top of them."""
+        known: tuple[str, ...] = ("env", "env_file", "limits", "source", "image")
+        if named:
+            known = ("name", "display_name", "email", *known)
+        section = self._section(node, where, known) if node else None
+        if section is None:
+            return base
+        get = section.entries.get
+        source, image = get("source"), get("image")
+        if source is not None and image is not None:
+            self._fault(image, f"{where}.image", "either source or image, not both")
+        person = replace(
+            base,
+            display_name=self._text(get("display_name"), f"{where}.display_name"),
+            email=self._value(get("email"), f"{where}.email", _parse_email, ""),
+            env=self._environment(section, where, base.env),
+            limits=self._limits(get("limits"), f"{where}.limits", base.limits),
+        )
+        if source is not None:
+            return replace(
+                person, source=self._directory(source, f"{where}.source", ""), image=None
+            )
+        if image is not None:
+            return replace(
+                person, source=None, image=self._value(image, f"{where}.image", _parse_image, "")
+            )
+        return person
+
+    def _environment(self, section: Mapping, where: str, base: dict[str, str]) -> dict[str, str]:
+        env = dict(base)
+        env.update(self._env_file(section.entries.get("env_file"), f"{where}.env_file"))
+        node = section.entries.get("env")
+        if node is not None and not isinstance(node, Mapping):
+            self._fault(node, f"{where}.env", f"expected a mapping, found {describe(node)}")
+        elif node is not None:
+            for key, value in node.entries.items():
+                text = self._variable(node.keys[key], value, f"{where}.env.{key[:40]}")
+                if text is not None:
+                    env[key] = text
+        trouble = environment.total_problem(env)
+        if trouble:
+            self._fault(node or section, f"{where}.env", trouble)
+        return env
+
+    def _variable(self, key: Scalar, node: Node, where: str) -> str | None:
+        if not isinstance(node, Scalar):
+            self._fault(node, where, f"expected text, found {describe(node)}")
+            return None
+        if node.is_null:
+            self._fault(node, where, 'no value; write "" for an empty one')
+            return None
+        trouble = environment.key_problem(key.text) or environment.value_problem(node.text)
+        if trouble:
+            self._fault(key, where, trouble)
+            return None
+        if environment.looks_secret(key.text, node.text):
+            message = "looks like a secret; keep it in an env_file instead of the roster"
+            self.warnings.append(self._at(key, where, message))
+        return node.text
+
+    def _env_file(self, node: Node | None, where: str) -> dict[str, str]:
+        if node is None:
+            return {}
+        path = self._inside(node, where)
+        if path is None:
+            return {}
+        try:
+            found, faults = environment.parse_env_file(yamltree.read_text(path), path.name)
+        except InputError as exc:
+            self._fault(node, where, exc.message)
+            return {}
+        if path.stat().st_mode & 0o077:
+            message = f"{path.name} can be read by others on this machine; chmod 600 {path.name}"
+            self._fault(node, where, message)
+        self.faults.extend(faults)
+        return found
+
+    def _limits(self, node: Node | None, where: str, base: Limits) -> Limits:
+        section = self._section(node, where, ("memory", "cpus", "pids")) if node else None
+        if section is None:
+            return base
+        get = section.entries.get
+        return Limits(
+            memory=self._value(get("memory"), f"{where}.memory", limits.parse_memory, base.memory),
+            cpus=self._value(get("cpus"), f"{where}.cpus", limits.parse_cpus, base.cpus),
+            pids=self._value(get("pids"), f"{where}.pids", limits.parse_pids, base.pids),
+        )
+
+    # -- values -------------------------------------------------------------------------------
+
+    def _name(self, node: Node | None, where: str) -> str | None:
+        if node is None:
+            return None
+        if not isinstance(node, Scalar) or node.is_null:
+            self._fault(node, where, f"expected a name, found {describe(node)}")
+            return None
+        trouble = names.problem(node.text, self._taken)
+        if trouble:
+            self._fault(node, where, trouble)
+            return None
+        return node.text
+
+    def _text(self, node: Node | None, where: str) -> str:
+        return self._value(node, where, _parse_text, "")
+
+    def _directory(self, node: Node | None, where: str, default: str) -> Path:
+        """Find a directory with a Dockerfile, inside the roster's own directory."""
+        path = self.path.parent / default if node is None else self._inside(node, where)
+        if path is None:
+            return self.path.parent
+        dockerfile = path / "Dockerfile"
+        if not path.is_dir():
+            self._fault(
+                node, where, f"no directory {path.name!r}; `workshop init` copies the template"
+            )
+        elif not dockerfile.is_file():
+            self._fault(node, where, f"{path.name} has no Dockerfile")
+        elif re.match(r"(?i)\s*#\s*syntax\s*=", dockerfile.read_text("utf-8", "replace")):
+            message = (
+                "its Dockerfile has a `# syntax=` line, which fetches a builder; remove the line"
+            )
+            self._fault(node, where, message)
+        return path
+
+    def _inside(self, node: Node, where: str) -> Path | None:
+        """Resolve a relative path that must not leave the roster's directory."""
+        text = self._text(node, where)
+        home = self.path.parent.resolve()
+        path = (home / text).resolve()
+        if not text or text.startswith("/") or not path.is_relative_to(home):
+            self._fault(node, where, f"{text[:60]!r}; expected a path below the roster's directory")
+            return None
+        return path
+
+    def _value(self, node: Node | None, where: str, read: Callable[[str], T], default: T) -> T:
+        if node is None:
+            return default
+        if not isinstance(node, Scalar) or node.is_null:
+            self._fault(node, where, f"expected a value, found {describe(node)}")
+            return default
+        try:
+            return read(node.text)
+        except ValueError as exc:
+            self._fault(node, where, str(exc))
+            return default
+
+    def _section(self, node: Node | None, where: str, known: tuple[str, ...]) -> Mapping | None:
+        if not isinstance(node, Mapping):
+            found = "nothing" if node is None else describe(node)
+            self._fault(node, where, f"expected a mapping with {', '.join(known)}; found {found}")
+            return None
+        for key, mark in node.keys.items():
+            if key not in known:
+                near = difflib.get_close_matches(key, known, 1)
+                advice = f"did you mean {near[0]!r}?" if near else f"expected {', '.join(known)}"
+                self._fault(mark, where, f"unknown key {key[:40]!a}; {advice}")
+        return node
+
+    def _required(self, section: Mapping, key: str, where: str) -> Node | None:
+        node = section.entries.get(key)
+        if node is None:
+            self._fault(section, where, f"the key {key!r} is missing")
+        return node
+
+    # -- faults -------------------------------------------------------------------------------
+
+    def _at(self, node: Node | None, where: str, message: str) -> Fault:
+        line, column = (node.line, node.column) if node is not None else (0, 0)
+        return Fault(self.path.name, line, column, where, message)
+
+    def _fault(self, node: Node | None, where: str, message: str) -> None:
+        self.faults.append(self._at(node, where, message))
+
+
+def _written_name(item: Node) -> str | None:
+    """Read the name of an entry as it stands, before it is checked."""
+    if isinstance(item, Mapping):
+        item = item.entries.get("name", item)
+    return item.text if isinstance(item, Scalar) else None
+
+
+def _parse_text(text: str) -> str:
+    if len(text) > _LONGEST_TEXT:
+        raise ValueError(f"{len(text)} characters; at most {_LONGEST_TEXT}")
+    if not text.isprintable():
+        raise ValueError(f"{text[:60]!a}; expected one line of printable text")
+    return text
+
+
+def _parse_email(text: str) -> str:
+    if not _EMAIL.fullmatch(_parse_text(text)):
+        raise ValueError(f"{text[:60]!a}; expected an address such as ada@example.org")
+    return text
+
+
+def _parse_bool(text: str) -> bool:
+    if text not in {"true", "false"}:
+        raise ValueError(f"{text[:40]!r}; expected true or false")
+    return text == "true"
+
+
+def _parse_body(text: str) -> int:
+    match = re.fullmatch(r"([0-9]{1,4})([km])", text)
+    size = int(match[1]) * {"k": _KIB, "m": limits.MIB}[match[2]] if match else 0
+    if not _KIB <= size <= _KIB * limits.MIB:
+        raise ValueError(f"{text[:40]!r}; expected 1k to 1024m")
+    return size
+
+
+def _parse_image(text: str) -> str:
+    if not _IMAGE.fullmatch(text):
+        raise ValueError(f"{text[:80]!a}; expected an image such as registry.example.org/ada:2")
+    if ":" not in text.rsplit("/", 1)[-1]:
+        raise ValueError(f"{text!r} has no tag; name a version, such as {text}:2")
+    return text
+
+
+def _parse_network(text: str) -> str:
+    expected = "expected a private IPv4 network of /21 or larger, such as 10.86.0.0/21"
+    try:
+        network = ipaddress.IPv4Network(text)
+    except ValueError as exc:
+        raise ValueError(f"{exc}; {expected}") from None
+    if not network.is_private or network.prefixlen > 21 or network.prefixlen < 8:  # noqa: PLR2004
+        raise ValueError(f"{text!r}; {expected}")
+    return text
