@@ -1,0 +1,56 @@
+"""One apply at a time: an advisory lock on a file, released by the kernel when its holder dies."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from workshop.errors import InputError, Locked
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@contextmanager
+def apply_lock(path: Path) -> Iterator[None]:
+    """Hold the lock at ``path`` for the length of the block.
+
+    Only the flock counts, so a dead holder leaves nothing stale. The process id in the file
+    serves the message of whoever has to wait.
+
+    Raises:
+        Locked: somebody else holds it.
+        InputError: the state directory cannot be written.
+
+    """
+    try:
+        handle = _acquire(path)
+    except OSError as exc:
+        raise InputError(f"cannot write {path}: {exc.strerror}") from exc
+    try:
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _acquire(path: Path) -> int:
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Teardown unlinks the file while it holds the lock: a lock on the old file is none.
+            if path.exists() and os.path.samestat(os.fstat(handle), path.stat()):
+                return handle
+        except BlockingIOError:
+            holder = os.pread(handle, 32, 0).decode("ascii", "replace").strip() or "unknown"
+            os.close(handle)
+            raise Locked(
+                f"another workshop command is at work here (process {holder})",
+                hint="wait until it is done and try again",
+            ) from None
+        os.close(handle)

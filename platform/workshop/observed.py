@@ -1,0 +1,86 @@
+"""One snapshot of what the engine runs for a workshop, read from labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from workshop.labels import Role
+
+
+class State(StrEnum):
+    """A container's state in the engine's own words."""
+
+    CREATED = "created"
+    RUNNING = "running"
+    PAUSED = "paused"
+    RESTARTING = "restarting"
+    REMOVING = "removing"
+    EXITED = "exited"
+    DEAD = "dead"
+
+
+@dataclass(frozen=True)
+class ObservedContainer:
+    """A container that carries this workshop's name."""
+
+    id: str
+    name: str
+    role: Role
+    key: str
+    """The participant of a seat, or the system part's own name."""
+    run: str
+    directory: str
+    slot: int | None
+    address: str | None
+    """IPv4 address the engine gave it; ``None`` while it is not running."""
+    config_hash: str
+    version: str
+    state: State
+    status: str
+    """The engine's sentence, such as ``Exited (137) 3 minutes ago``."""
+
+
+@dataclass(frozen=True)
+class ObservedNetwork:
+    """A network that carries this workshop's name."""
+
+    id: str
+    name: str
+    run: str
+    directory: str
+    config_hash: str
+    subnet: str
+
+
+@dataclass(frozen=True)
+class ObservedImage:
+    """An image the platform built, by its tag."""
+
+    id: str
+    tag: str
+    role: Role
+    workshop: str
+    """Empty for a base image, which belongs to all workshops of the engine."""
+
+
+@dataclass(frozen=True)
+class Observed:
+    """Everything of one workshop, and what of the others bounds its choices."""
+
+    containers: tuple[ObservedContainer, ...] = ()
+    networks: tuple[ObservedNetwork, ...] = ()
+    images: tuple[ObservedImage, ...] = ()
+    taken_subnets: tuple[str, ...] = ()
+    """Subnets in use by networks that are not this workshop's."""
+    volumes: tuple[str, ...] = ()
+    """Names of volumes mounted by this workshop's containers."""
+    edge_config: str | None = None
+    """Fingerprint of the configuration the edge answers with; ``None`` when it does not answer."""
+
+    def container(self, role: Role, key: str) -> ObservedContainer | None:
+        """Find the one container of a seat or system part; the newest when there are several."""
+        found = [item for item in self.containers if (item.role, item.key) == (role, key)]
+        return found[0] if found else None

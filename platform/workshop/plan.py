@@ -1,0 +1,391 @@
+"""The difference between what should be and what is, as steps with causes.
+
+``make_plan`` is pure: it compares two pieces of frozen data and returns steps. ``str(plan)`` is
+stable text; it is what ``workshop plan`` prints and what the tests compare. Carrying steps out
+is ``apply``'s work, and ``apply`` decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from workshop.labels import Role
+from workshop.observed import State
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from workshop.desired import ContainerSpec, Desired, ImageSpec, NetworkSpec
+    from workshop.observed import Observed, ObservedContainer
+
+NOTHING = "nothing"
+RUNNING_STATE = "conversations in memory and /tmp"
+"""What a seat can lose: its root is read-only and the rest lives in the roster or an image."""
+
+
+class Kind(StrEnum):
+    """What a step is about."""
+
+    IMAGE = "image"
+    NETWORK = "network"
+    SEAT = "seat"
+    EDGE = "edge"
+    ROUTES = "routes"
+
+
+class Action(StrEnum):
+    """What a step does."""
+
+    FETCH = "fetch"
+    BUILD = "build"
+    CREATE = "create"
+    REPLACE = "replace"
+    START = "start"
+    RESUME = "resume"
+    RESTART = "restart"
+    PUBLISH = "publish"
+    VERIFY = "verify"
+    REMOVE = "remove"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing to do.
+
+    ``needs`` are numbers of steps that must have succeeded, ``after`` of steps that must merely
+    be over. ``old`` are the engine's ids of what is removed.
+    """
+
+    number: int
+    kind: Kind
+    name: str
+    action: Action
+    cause: str
+    loses: str = NOTHING
+    needs: tuple[int, ...] = ()
+    after: tuple[int, ...] = ()
+    target: ImageSpec | NetworkSpec | ContainerSpec | None = None
+    old: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        before = sorted((*self.needs, *self.after))
+        text = f"[{_ranges(before)}] -> " if before else ""
+        loses = "" if self.loses == NOTHING else f" (loses {self.loses})"
+        return f"{text}#{self.number} {self.kind} {self.name}: {self.action}, {self.cause}{loses}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Steps in an order that respects their own, and what is left as it is."""
+
+    workshop: str
+    steps: tuple[Step, ...] = ()
+    unchanged: tuple[str, ...] = ()
+    """Participants whose seats stay untouched."""
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to do."""
+        return not self.steps
+
+    @property
+    def summary(self) -> str:
+        """Count the seats by what happens to them."""
+        counts = Counter(step.action for step in self.steps if step.kind is Kind.SEAT)
+        parts = [f"{count} to {action}" for action, count in sorted(counts.items())]
+        return ", ".join([*parts, f"{len(self.unchanged)} unchanged"])
+
+    def __str__(self) -> str:
+        head = f"{self.workshop}: {self.summary}"
+        lines = [head, *(f"  {step}" for step in self.steps)]
+        return "\n".join([*lines, *(f"  warning: {text}" for text in self.warnings)])
+
+
+def make_plan(desired: Desired, observed: Observed, *, prune: frozenset[str] | None = None) -> Plan:
+    """Compare and return the steps that make ``observed`` equal ``desired``.
+
+    Args:
+        desired: what the files say.
+        observed: one snapshot of the engine.
+        prune: participants whose seats may be removed when the roster no longer names them;
+            ``None`` allows all. Others stay, with a warning.
+
+    """
+    return _Planner(desired, observed, prune).plan()
+
+
+def make_teardown(desired: Desired, observed: Observed, *, keep_images: bool = False) -> Plan:
+    """Return the steps that remove everything of the workshop ``desired`` names."""
+    planner = _Planner(desired, observed, None)
+    planner.remove_everything(keep_images=keep_images)
+    return Plan(desired.owner.workshop, tuple(planner.steps))
+
+
+def make_restart(
+    desired: Desired, observed: Observed, names: Sequence[str], *, fresh: bool
+) -> Plan:
+    """Return the steps that restart some seats, or put fresh containers in their place.
+
+    Seats that do not exist or are not as the roster says are brought there instead.
+    """
+    planner = _Planner(desired, observed, frozenset())
+    planner.restart(frozenset(names), fresh=fresh)
+    return Plan(desired.owner.workshop, tuple(planner.steps), tuple(planner.unchanged))
+
+
+class _Planner:
+    """Collects steps; each method handles one kind of object, in the order of the story."""
+
+    def __init__(self, desired: Desired, observed: Observed, prune: frozenset[str] | None) -> None:
+        self.desired = desired
+        self.observed = observed
+        self.prune = prune
+        self.steps: list[Step] = []
+        self.unchanged: list[str] = []
+        self.warnings: list[str] = []
+        self._images: dict[str, int] = {}
+        self._networks: dict[str, int] = {}
+
+    def plan(self) -> Plan:
+        edge = [spec for spec in self.desired.containers if spec.role is Role.EDGE]
+        edge_steps = [step for spec in edge if (step := self._container(spec)) is not None]
+        seat_steps = [
+            step for spec in self.desired.seats if (step := self._container(spec)) is not None
+        ]
+        published = self._publish(edge_steps)
+        self._strays(published)
+        self._verify(needs=[*edge_steps, *published], after=seat_steps)
+        return Plan(
+            self.desired.owner.workshop,
+            tuple(self.steps),
+            tuple(self.unchanged),
+            tuple(self.warnings),
+        )
+
+    def restart(self, names: frozenset[str], *, fresh: bool) -> None:
+        steps = []
+        for spec in self.desired.seats:
+            if spec.key not in names:
+                self.unchanged.append(spec.key)
+            elif (changed := self._container(spec)) is not None:
+                steps.append(changed)
+            else:
+                steps.append(self._again(spec, fresh=fresh))
+        self.unchanged = [name for name in self.unchanged if name not in names]
+        self._verify(after=steps)
+
+    def _again(self, spec: ContainerSpec, *, fresh: bool) -> int:
+        item = self.observed.container(spec.role, spec.key)
+        old = (item.id,) if item else ()
+        action, cause = (Action.REPLACE, "reset") if fresh else (Action.RESTART, "restart")
+        needs = self._image(spec.image) if fresh else []
+        return self._add(
+            Kind.SEAT, spec.key, action, cause, spec, needs=needs, old=old, loses=RUNNING_STATE
+        )
+
+    # -- one container ------------------------------------------------------------------------
+
+    def _container(self, spec: ContainerSpec) -> int | None:
+        """Plan one container; the number of the step that leaves it running, if one is needed."""
+        existing = [
+            item
+            for item in self.observed.containers
+            if (item.role, item.key) == (spec.role, spec.key)
+        ]
+        keep = next((item for item in existing if item.config_hash == spec.config_hash), None)
+        extra = tuple(item.id for item in existing if item is not keep)
+        action, cause = _decide(spec, keep, existing)
+        if action is None and not extra:
+            if spec.role is Role.SEAT:
+                self.unchanged.append(spec.key)
+            return None
+        if action in {Action.START, Action.RESUME, None} and not extra and keep is not None:
+            return self._add(
+                _kind(spec), spec.key, action or Action.START, cause, spec, old=(keep.id,)
+            )
+        needs = [*self._image(spec.image), *self._network(spec.network)]
+        running = any(item.state is State.RUNNING for item in existing) and spec.role is Role.SEAT
+        return self._add(
+            _kind(spec),
+            spec.key,
+            Action.REPLACE if existing else Action.CREATE,
+            cause if action is not None else "stands twice",
+            spec,
+            needs=needs,
+            old=tuple(item.id for item in existing),
+            loses=RUNNING_STATE if running else NOTHING,
+        )
+
+    def _image(self, tag: str) -> list[int]:
+        """Make sure the image is there; the step to wait for, if one is needed."""
+        if tag in self._images:
+            return [self._images[tag]]
+        if any(image.tag == tag for image in self.observed.images):
+            return []
+        spec = next(image for image in self.desired.images if image.tag == tag)
+        needs = self._image(spec.base) if spec.base else []
+        built = spec.context is not None or spec.role is Role.BASE
+        action = Action.BUILD if built else Action.FETCH
+        self._images[tag] = self._add(
+            Kind.IMAGE, tag, action, "not on this engine", spec, needs=needs
+        )
+        return [self._images[tag]]
+
+    def _network(self, name: str | None) -> list[int]:
+        if name is None:
+            return []
+        if name in self._networks:
+            return [self._networks[name]]
+        spec = next(item for item in self.desired.networks if item.name == name)
+        found = next((item for item in self.observed.networks if item.name == name), None)
+        if found is None:
+            self._networks[name] = self._add(Kind.NETWORK, name, Action.CREATE, "not found", spec)
+            return [self._networks[name]]
+        if found.config_hash != spec.config_hash:
+            message = (
+                f"network {name} was made with other settings; teardown and provision renew it"
+            )
+            if message not in self.warnings:
+                self.warnings.append(message)
+        return []
+
+    # -- routes -------------------------------------------------------------------------------
+
+    def _publish(self, edge_steps: Sequence[int]) -> list[int]:
+        """Plan one reload per apply, while seats still start.
+
+        Until a seat answers, its visitors see a page that says so and asks again. Seats that go
+        are removed only after their route is gone.
+        """
+        if self.desired.edge_config is None:
+            return []
+        if edge_steps:
+            cause = "the edge starts afresh"
+        elif self.observed.edge_config is None:
+            cause = "the edge does not answer"
+        elif self.observed.edge_config != self.desired.edge_config:
+            cause = "routes or settings changed"
+        else:
+            return []
+        return [self._add(Kind.ROUTES, "edge", Action.PUBLISH, cause, needs=edge_steps)]
+
+    # -- what is left over --------------------------------------------------------------------
+
+    def _strays(self, published: Sequence[int]) -> None:
+        """Remove seats the roster no longer names, after their routes are gone."""
+        wanted = {spec.key for spec in self.desired.seats}
+        for item in self.observed.containers:
+            if item.role is Role.SEAT and item.key not in wanted:
+                if self.prune is None or item.key in self.prune:
+                    self._remove(item, "not in the roster", after=published)
+                else:
+                    self.warnings.append(
+                        f"{item.key} is not in the roster but still runs; --prune removes the seat"
+                    )
+            elif item.role is Role.PROBE:
+                self._remove(item, "left over from an interrupted command")
+
+    def _verify(self, *, needs: Sequence[int] = (), after: Sequence[int] = ()) -> None:
+        """End every apply with the proof that each name leads to its own seat."""
+        if self.steps and self.desired.seats:
+            cause = "each name must lead to its own seat"
+            self._add(Kind.ROUTES, "identity", Action.VERIFY, cause, needs=needs, after=after)
+
+    # -- teardown -----------------------------------------------------------------------------
+
+    def remove_everything(self, *, keep_images: bool) -> None:
+        """Edge first, so that nobody is sent to a seat that is going; images and networks last."""
+        order = sorted(
+            self.observed.containers, key=lambda item: (item.role is not Role.EDGE, item.key)
+        )
+        gone = [self._remove(item, "teardown") for item in order]
+        for network in self.observed.networks:
+            self._add(
+                Kind.NETWORK, network.name, Action.REMOVE, "teardown", old=(network.id,), needs=gone
+            )
+        if keep_images:
+            return
+        mine = self.desired.owner.workshop
+        shared = any(image.workshop not in {"", mine} for image in self.observed.images)
+        ours = [image for image in self.observed.images if image.workshop == mine]
+        removed = [
+            self._add(
+                Kind.IMAGE, image.tag, Action.REMOVE, "teardown", old=(image.tag,), needs=gone
+            )
+            for image in ours
+        ]
+        for image in self.observed.images:
+            if image.role is Role.BASE and not shared:
+                cause = "no workshop uses it any more"
+                self._add(
+                    Kind.IMAGE, image.tag, Action.REMOVE, cause, old=(image.tag,), needs=removed
+                )
+
+    def _remove(self, item: ObservedContainer, cause: str, after: Sequence[int] = ()) -> int:
+        kind = Kind.EDGE if item.role is Role.EDGE else Kind.SEAT
+        running = kind is Kind.SEAT and item.state is State.RUNNING
+        loses = RUNNING_STATE if running else NOTHING
+        return self._add(
+            kind, item.key, Action.REMOVE, cause, old=(item.id,), after=after, loses=loses
+        )
+
+    def _add(  # noqa: PLR0913 - one place builds steps, so that numbering has one owner
+        self,
+        kind: Kind,
+        name: str,
+        action: Action,
+        cause: str,
+        target: ImageSpec | NetworkSpec | ContainerSpec | None = None,
+        *,
+        needs: Sequence[int] = (),
+        after: Sequence[int] = (),
+        old: tuple[str, ...] = (),
+        loses: str = NOTHING,
+    ) -> int:
+        number = len(self.steps) + 1
+        step = Step(
+            number, kind, name, action, cause, loses, tuple(needs), tuple(after), target, old
+        )
+        self.steps.append(step)
+        return number
+
+
+def _kind(spec: ContainerSpec) -> Kind:
+    return Kind.EDGE if spec.role is Role.EDGE else Kind.SEAT
+
+
+def _decide(  # noqa: PLR0911 - a flat list of cases reads best
+    spec: ContainerSpec, keep: ObservedContainer | None, existing: Sequence[ObservedContainer]
+) -> tuple[Action | None, str]:
+    """Say what one container needs and why; ``None`` when it is right as it is."""
+    if not existing:
+        return Action.CREATE, "no container"
+    if keep is None:
+        was = existing[0].version
+        if was != spec.version:
+            return Action.REPLACE, f"version {spec.version} instead of {was}"
+        return Action.REPLACE, "settings changed"
+    if keep.state is State.RUNNING:
+        if spec.address is not None and keep.address != spec.address:
+            return Action.REPLACE, f"has address {keep.address} instead of {spec.address}"
+        return None, ""
+    if keep.state in {State.EXITED, State.CREATED}:
+        return Action.START, f"not running: {keep.status}"
+    if keep.state is State.PAUSED:
+        return Action.RESUME, "paused"
+    return Action.REPLACE, f"not running: {keep.status}"
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Write 1, 2, 3, 7 as ``1-3 7``."""
+    parts: list[list[int]] = []
+    for number in numbers:
+        if parts and number == parts[-1][-1] + 1:
+            parts[-1] = [parts[-1][0], number]
+        else:
+            parts.append([number])
+    return " ".join(str(part[0]) if len(part) == 1 else f"{part[0]}-{part[-1]}" for part in parts)

@@ -1,0 +1,35 @@
+"""Files that travel with the package: templates an instructor starts from, recipes of images.
+
+In a wheel they lie in ``workshop/_files``; in a checkout, at the root of the repository.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def _shared(name: str) -> Path:
+    packed = _PACKAGE / "_files" / name
+    return packed if packed.exists() else _PACKAGE.parent.parent / name
+
+
+def participant_template() -> Path:
+    """Find the app every participant starts from."""
+    return _shared("participant_template")
+
+
+def nginx_templates() -> Path:
+    """Find the templates of the edge's configuration and pages."""
+    return _shared("nginx_templates")
+
+
+def sample_roster() -> Path:
+    """Find the roster `workshop init` starts from."""
+    return _shared("participants.yaml")
+
+
+def edge_image() -> Path:
+    """Find the build context of the edge's image."""
+    return _PACKAGE / "images" / "edge"

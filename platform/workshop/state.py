@@ -1,0 +1,196 @@
+"""The state directory: what labels cannot hold, kept beside the roster in ``.workshop/``.
+
+It holds the run id, the network and the slots. Losing it is not losing the workshop: all three
+are rebuilt from the labels of what runs. It is written before any object that depends on it is
+created, so an interrupted apply finds its own choices again.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import secrets
+import zlib
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from workshop.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from workshop.observed import Observed
+
+SCHEMA = 1
+DIRECTORY = ".workshop"
+SLOTS_PER_SHARD = 250
+"""Seats on one bridge. The kernel allows 1,023 ports, and an ARP broadcast to more than 1,000 is
+dropped (https://github.com/moby/moby/issues/44973)."""
+SHARDS = 2
+_POOL = ipaddress.IPv4Network("10.86.0.0/16")
+_PREFIX = 21
+
+
+@dataclass(frozen=True)
+class State:
+    """The choices made once for a run: one life of a workshop, from provision to teardown."""
+
+    workshop: str
+    run: str
+    network: str
+    slots: Mapping[str, int] = field(default_factory=dict)
+
+
+def open_directory(roster: Path) -> Path:
+    """Make the state directory beside ``roster``, readable by its owner alone.
+
+    Raises:
+        InputError: it cannot be created or written.
+
+    """
+    path = roster.parent / DIRECTORY
+    try:
+        path.mkdir(mode=0o700, exist_ok=True)
+    except OSError as exc:
+        raise InputError(f"cannot create {path}: {exc.strerror}") from exc
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise InputError(f"cannot write {path}", hint="check who owns it: ls -ld .workshop")
+    return path
+
+
+def load(directory: Path) -> State | None:
+    """Read the state back; ``None`` when there is none or it is not readable as ours.
+
+    A garbled file is set aside as ``state.json.broken``, never silently overwritten.
+
+    Raises:
+        InputError: it was written by a newer version.
+
+    """
+    path = directory / "state.json"
+    try:
+        raw = json.loads(path.read_text("utf-8"))
+        if raw["schema"] > SCHEMA:
+            raise InputError(
+                f"{path} was written by a newer workshop (schema {raw['schema']})",
+                hint="upgrade this installation, or tear down with the newer one",
+            )
+        slots = {str(name): int(slot) for name, slot in raw["slots"].items()}
+        ipaddress.IPv4Network(raw["network"])
+        return State(str(raw["workshop"]), str(raw["run"]), str(raw["network"]), slots)
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        path.replace(path.with_suffix(".json.broken"))
+        return None
+
+
+def save(directory: Path, state: State) -> None:
+    """Write ``state`` so that a crash leaves either the old or the new file, whole."""
+    text = json.dumps({"schema": SCHEMA, **asdict(state)}, indent=1, sort_keys=True)
+    write_atomically(directory / "state.json", text + "\n")
+
+
+def write_atomically(path: Path, text: str, mode: int = 0o600) -> None:
+    """Replace ``path`` with ``text``: temporary file, flush to disk, rename, flush the directory.
+
+    Raises:
+        InputError: the disk is full or the directory cannot be written; the old file is intact.
+
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        with os.fdopen(
+            os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w"
+        ) as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        handle = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        os.fsync(handle)
+        os.close(handle)
+    except OSError as exc:
+        temporary.unlink(missing_ok=True)
+        raise InputError(f"cannot write {path}: {exc.strerror}") from exc
+
+
+def settle(
+    known: State | None,
+    observed: Observed,
+    workshop: str,
+    names: Iterable[str],
+    network: str | None,
+) -> State:
+    """Decide run, network and slots: what was chosen before stays, newcomers get free ones.
+
+    Args:
+        known: the state file's content, if there is one for this workshop.
+        observed: labels win over a lost state file, never over a present one.
+        workshop: the workshop's name.
+        names: participants in the order of the roster.
+        network: the roster's own choice, if it makes one.
+
+    Raises:
+        InputError: no free network or slot is left.
+
+    """
+    base = (
+        known if known is not None and known.workshop == workshop else _rebuilt(observed, workshop)
+    )
+    run = base.run or secrets.token_hex(4)
+    chosen = base.network if observed.networks or not network else network
+    chosen = chosen or _free_network(workshop, observed.taken_subnets)
+    return replace(base, run=run, network=chosen, slots=_assign(base.slots, names))
+
+
+def _rebuilt(observed: Observed, workshop: str) -> State:
+    """Read the choices back from what runs; empty when nothing runs."""
+    runs = [item.run for item in observed.containers] + [net.run for net in observed.networks]
+    slots = {item.key: item.slot for item in observed.containers if item.slot is not None}
+    network = ""
+    if observed.networks:
+        first = min(ipaddress.IPv4Network(item.subnet) for item in observed.networks)
+        network = str(first.supernet(new_prefix=_PREFIX))
+    return State(workshop, runs[0] if runs else "", network, slots)
+
+
+def _free_network(workshop: str, taken: Iterable[str]) -> str:
+    """Pick a /21 nobody uses, starting at a place of the workshop's own.
+
+    Docker's default pools end after about 30 networks and are shared with everything else on the
+    machine, so the choice is made here and passed explicitly.
+    """
+    used = [ipaddress.IPv4Network(subnet) for subnet in taken]
+    pools = list(_POOL.subnets(new_prefix=_PREFIX))
+    start = zlib.crc32(workshop.encode()) % len(pools)
+    for pool in pools[start:] + pools[:start]:
+        if not any(pool.overlaps(other) for other in used):
+            return str(pool)
+    raise InputError(
+        f"every /{_PREFIX} of {_POOL} overlaps a network in use",
+        hint="set workshop.network to a free private /21, such as network: 10.200.0.0/21",
+    )
+
+
+def _assign(slots: Mapping[str, int], names: Iterable[str]) -> dict[str, int]:
+    """Give every newcomer the lowest slot never used in this run.
+
+    A slot is not handed on when its participant leaves: an open connection, a cached page or a
+    late restart must not reach somebody else's seat.
+    """
+    result = dict(slots)
+    free = iter(sorted(set(range(SLOTS_PER_SHARD * SHARDS)) - set(result.values())))
+    for name in names:
+        if name in result:
+            continue
+        slot = next(free, None)
+        if slot is None:
+            raise InputError(
+                f"all {SLOTS_PER_SHARD * SHARDS} slots of this run are used",
+                hint="`workshop teardown` and `workshop provision` start a new run",
+            )
+        result[name] = slot
+    return result
