@@ -1,0 +1,1 @@
+"""The app every participant of the workshop starts from."""

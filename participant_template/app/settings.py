@@ -1,0 +1,36 @@
+"""Everything that can be set from outside, without touching the code."""
+
+from pydantic import SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Each field is read from the variable of the same name: `greeting` from GREETING.
+
+    The variables come from the environment or from the file `.env`; the environment wins.
+    """
+
+    model_config = SettingsConfigDict(
+        env_file=".env",
+        env_file_encoding="utf-8",
+        env_ignore_empty=True,  # GREETING= counts as "not set"
+        extra="ignore",  # .env may hold variables for others
+        frozen=True,
+    )
+
+    greeting: str = "Hello"
+    display_name: str | None = None
+
+    openai_api_key: SecretStr | None = None  # a SecretStr prints as stars, so it stays out of logs
+    openai_base_url: str | None = None
+    openai_model: str = "gpt-5-mini"
+    instructions: str = "You are a friendly assistant in a workshop. Answer briefly."
+
+    # The workshop's server sets these two; on your own computer they keep their defaults.
+    workshop_participant: str = "you"
+    workshop_version: str = "local"
+
+    @property
+    def name(self) -> str:
+        """The name people see."""
+        return self.display_name or self.workshop_participant
