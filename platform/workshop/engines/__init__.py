@@ -1,0 +1,1 @@
+"""Where containers run: one protocol, one real engine, one shipped fake."""

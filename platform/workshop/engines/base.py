@@ -1,0 +1,118 @@
+"""The seam to a container engine: the fewest verbs that could work.
+
+One verb is one thing the engine does. Deciding which, in which order and how many at a time
+belongs to ``plan`` and ``apply``. Every implementation passes ``tests/engines/contract.py``.
+
+All verbs raise :class:`~workshop.errors.EngineError` (or :class:`NotFound`, :class:`Conflict`,
+:class:`BuildFailed`, :class:`EngineUnreachable`) and nothing else of their own making.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from workshop.desired import ContainerSpec, ImageSpec, NetworkSpec, Owner
+    from workshop.observed import Observed
+
+STOP_SECONDS = 3
+"""Seconds between SIGTERM and SIGKILL: an app that ignores the first must not hold up a class."""
+
+
+@dataclass(frozen=True)
+class EngineInfo:
+    """What an engine says about itself and its machine."""
+
+    kind: str
+    version: str
+    endpoint: str
+    cpus: int
+    memory: int
+    """Bytes of the machine the engine runs on."""
+    root: str
+    """Directory of images and containers on that machine."""
+    warnings: tuple[str, ...] = ()
+
+
+class Engine(Protocol):
+    """A place where containers run."""
+
+    def info(self) -> EngineInfo:
+        """Describe the engine; the cheapest proof that it is reachable."""
+        ...
+
+    def observe(self, workshop: str, references: Sequence[str] = ()) -> Observed:
+        """Take one snapshot of ``workshop``.
+
+        ``references`` are images of somebody else's making whose presence matters.
+        """
+        ...
+
+    def fetch(self, reference: str) -> None:
+        """Pull an image."""
+        ...
+
+    def build(self, spec: ImageSpec, labels: Mapping[str, str]) -> None:
+        """Build ``spec.context`` into ``spec.tag``."""
+        ...
+
+    def load_rootfs(
+        self, archive: Path, tag: str, labels: Mapping[str, str], env: Mapping[str, str]
+    ) -> None:
+        """Make an image out of a root file system in a tar archive."""
+        ...
+
+    def remove_image(self, tag: str) -> None:
+        """Remove an image by tag; one that is gone already is no error."""
+        ...
+
+    def create_network(self, spec: NetworkSpec, owner: Owner) -> None:
+        """Create a bridge whose members cannot reach each other."""
+        ...
+
+    def remove_network(self, network_id: str) -> None:
+        """Remove a network by id; one that is gone already is no error."""
+        ...
+
+    def create(self, spec: ContainerSpec, owner: Owner) -> str:
+        """Create a container and return its id, without starting it."""
+        ...
+
+    def start(self, container_id: str) -> None:
+        """Start a container, or let a paused one go on."""
+        ...
+
+    def restart(self, container_id: str) -> None:
+        """Stop (SIGTERM, bounded wait) and start a container."""
+        ...
+
+    def signal(self, container_id: str, name: str) -> None:
+        """Send a signal to a container's first process."""
+        ...
+
+    def remove(self, container_id: str) -> None:
+        """Stop and remove a container with its anonymous volumes; gone already is no error."""
+        ...
+
+    def run(self, container_id: str, command: Sequence[str]) -> tuple[int, str]:
+        """Run a command inside a running container; its exit status and output."""
+        ...
+
+    def attach(self, container_id: str, command: Sequence[str]) -> int:
+        """Run a command inside a running container on this terminal; its exit status."""
+        ...
+
+    def logs(self, container_id: str, *, tail: int, follow: bool = False) -> Iterator[str]:
+        """Yield the last ``tail`` lines a container wrote, and further ones when following."""
+        ...
+
+    def leftovers(self, workshop: str, volumes: Sequence[str] = ()) -> list[str]:
+        """Name every object of ``workshop`` that is still there, looked up afresh.
+
+        ``volumes`` are anonymous volumes its containers had; they carry no label of their own.
+        """
+        ...

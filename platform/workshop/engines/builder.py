@@ -1,0 +1,129 @@
+"""Building images: the engine's own builder, or BuildKit where the Dockerfile asks for it.
+
+The engine's own builder is the first choice because removing its image leaves nothing behind,
+while BuildKit keeps a build cache that carries no label and so could not be torn down.
+See ``docs/adr/0003-which-builder.md``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections import deque
+from typing import TYPE_CHECKING
+
+from docker.errors import APIError, BuildError
+
+from workshop.errors import BuildFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    import docker
+
+    from workshop.desired import ImageSpec
+
+SHOWN_LINES = 15
+"""Lines of a failed build that are repeated in the error."""
+_BUILDKIT_ONLY = re.compile(
+    r"(?im)^\s*(RUN\s+--(mount|network|security)|COPY\s+--(link|chmod)|.*<<-?[A-Z'\"])"
+)
+_FIRST_CLI_WITHOUT_BUILTIN = 23
+
+
+def build(api: docker.APIClient, spec: ImageSpec, labels: Mapping[str, str]) -> None:
+    """Build ``spec.context`` into ``spec.tag``.
+
+    Raises:
+        BuildFailed: with the last lines the build wrote.
+
+    """
+    context = spec.context
+    if context is None:
+        raise BuildFailed(f"{spec.tag} has no source to build from")
+    dockerfile = (context / spec.dockerfile).read_text("utf-8", "replace")
+    if _BUILDKIT_ONLY.search(dockerfile):
+        _with_buildkit(spec, labels)
+        return
+    arguments = {"BASE_IMAGE": spec.base} if spec.base else {}
+    try:
+        lines = api.build(
+            path=str(context),
+            dockerfile=spec.dockerfile,
+            tag=spec.tag,
+            buildargs=arguments,
+            labels=dict(labels),
+            rm=True,
+            forcerm=True,
+            decode=True,
+        )
+        _follow(spec, lines)
+    except (APIError, BuildError, TypeError) as exc:
+        raise BuildFailed(f"cannot build {context.name}: {exc}") from exc
+
+
+def _follow(spec: ImageSpec, lines: Iterable[Mapping[str, str]]) -> None:
+    tail: deque[str] = deque(maxlen=SHOWN_LINES)
+    for line in lines:
+        tail.extend(line.get("stream", "").splitlines())
+        if "error" in line:
+            raise _failure(spec, [*tail, line["error"]])
+
+
+def _with_buildkit(spec: ImageSpec, labels: Mapping[str, str]) -> None:
+    command, environment = _buildkit_command(spec)
+    command += ["--progress=plain", "--tag", spec.tag]
+    if spec.base:
+        command += ["--build-arg", f"BASE_IMAGE={spec.base}"]
+    for key, value in labels.items():
+        command += ["--label", f"{key}={value}"]
+    command += ["--file", str(_context(spec, spec.dockerfile)), str(spec.context)]
+    done = subprocess.run(
+        command, env={**os.environ, **environment}, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise _failure(spec, (done.stdout + done.stderr).splitlines()[-SHOWN_LINES:])
+
+
+def _buildkit_command(spec: ImageSpec) -> tuple[list[str], dict[str, str]]:
+    """Find a client that can do BuildKit; one without buildx would fall back silently."""
+    for client in filter(None, (shutil.which("docker"), shutil.which("docker", path="/usr/bin"))):
+        plugin = subprocess.run([client, "buildx", "version"], capture_output=True, check=False)
+        if plugin.returncode == 0:
+            return [client, "buildx", "build", "--load"], {}
+        version = subprocess.run(
+            [client, "version", "--format", "{{json .Client.Version}}"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        major = re.match(r'"?(\d+)', version.stdout)
+        if major and int(major[1]) < _FIRST_CLI_WITHOUT_BUILTIN:
+            return [client, "build"], {"DOCKER_BUILDKIT": "1"}
+    name = spec.context.name if spec.context else spec.tag
+    raise BuildFailed(
+        f"the Dockerfile of {name} needs BuildKit, and no docker client here can do it",
+        hint="install docker-buildx, or take --mount, --link and <<EOF out of the Dockerfile",
+    )
+
+
+def _context(spec: ImageSpec, name: str) -> object:
+    return spec.context / name if spec.context else name
+
+
+def _failure(spec: ImageSpec, lines: Sequence[str]) -> BuildFailed:
+    name = spec.context.name if spec.context else spec.tag
+    shown = "\n".join(f"    {_plain(line)}" for line in lines if line.strip())
+    return BuildFailed(
+        f"the build of {name} on {spec.base or 'its own base'} failed:\n{shown}",
+        hint="mend the Dockerfile or requirements; seats that run keep running",
+    )
+
+
+def _plain(line: str) -> str:
+    """Drop colour codes, and quote what else could move a terminal's cursor."""
+    text = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", line)
+    return text if text.isprintable() else json.dumps(text)

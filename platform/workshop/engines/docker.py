@@ -1,0 +1,369 @@
+"""The Docker engine, spoken to over its API with the ``docker`` SDK.
+
+The low-level client is used on purpose: one verb is one request, where the high-level one
+inspects every object it returns. Labels are read here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING, Any
+
+import docker
+import requests
+from docker.errors import APIError, DockerException, ImageNotFound
+from docker.errors import NotFound as DockerNotFound
+from docker.types import IPAMConfig, IPAMPool, LogConfig, Ulimit
+
+from workshop import labels
+from workshop.engines import builder, terminal
+from workshop.engines.base import STOP_SECONDS, EngineInfo
+from workshop.errors import BuildFailed, Conflict, EngineError, EngineUnreachable, NotFound
+from workshop.labels import Role
+from workshop.observed import Observed, ObservedContainer, ObservedImage, ObservedNetwork, State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from workshop.desired import ContainerSpec, ImageSpec, NetworkSpec, Owner
+
+CALL_SECONDS = 30
+"""Longest silence of one API call; a hung engine must end in an error, not in a wait."""
+BUILD_SECONDS = 600
+"""Longest silence of a build or pull: installing packages can be quiet for minutes."""
+MAX_CONNECTIONS = 16
+_CONFLICT = 409
+
+
+class DockerEngine:
+    """An :class:`~workshop.engines.base.Engine` on a Docker daemon of this machine."""
+
+    def __init__(self, *, base_url: str | None = None) -> None:
+        self._api = _connect(base_url, CALL_SECONDS)
+        self._slow = _connect(base_url, BUILD_SECONDS)
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._api.close()
+        self._slow.close()
+
+    # -- looking ------------------------------------------------------------------------------
+
+    def info(self) -> EngineInfo:
+        with _mapped():
+            raw = self._api.info()
+        return EngineInfo(
+            kind="docker",
+            version=raw["ServerVersion"],
+            endpoint=self._api.base_url.replace(
+                "http+docker://localhost", "unix:///var/run/docker.sock"
+            ),
+            cpus=raw["NCPU"],
+            memory=raw["MemTotal"],
+            root=raw["DockerRootDir"],
+            warnings=tuple(raw.get("Warnings") or ()),
+        )
+
+    def observe(self, workshop: str, references: Sequence[str] = ()) -> Observed:
+        with _mapped():
+            containers = self._api.containers(all=True, filters=_of(workshop))
+            networks = self._api.networks()
+            images = self._api.images()
+        mine = [item for item in networks if (item["Labels"] or {}).get(labels.NAME) == workshop]
+        others = [item for item in networks if item not in mine]
+        return Observed(
+            containers=tuple(
+                map(_container, sorted(containers, key=lambda item: -item["Created"]))
+            ),
+            networks=tuple(map(_network, mine)),
+            images=tuple(_images(images, frozenset(references))),
+            taken_subnets=tuple(subnet for item in others for subnet in _subnets(item)),
+            volumes=tuple(
+                mount["Name"]
+                for item in containers
+                for mount in item.get("Mounts", ())
+                if mount.get("Type") == "volume"
+            ),
+        )
+
+    def leftovers(self, workshop: str, volumes: Sequence[str] = ()) -> list[str]:
+        seen = self.observe(workshop)
+        with _mapped():
+            existing = {item["Name"] for item in self._api.volumes()["Volumes"] or ()}
+        return [
+            *(f"container {item.name}" for item in seen.containers),
+            *(f"network {item.name}" for item in seen.networks),
+            *(f"image {item.tag}" for item in seen.images if item.workshop == workshop),
+            *(f"volume {name}" for name in volumes if name in existing),
+        ]
+
+    def logs(self, container_id: str, *, tail: int, follow: bool = False) -> Iterator[str]:
+        with _mapped():
+            stream = self._slow.logs(container_id, tail=tail, stream=True, follow=follow)
+            buffer = b""
+            for chunk in stream:
+                *lines, buffer = (buffer + chunk).split(b"\n")
+                yield from (line.decode("utf-8", "replace") for line in lines)
+            if buffer:
+                yield buffer.decode("utf-8", "replace")
+
+    # -- images -------------------------------------------------------------------------------
+
+    def fetch(self, reference: str) -> None:
+        try:
+            with _mapped():
+                for line in self._slow.pull(reference, stream=True, decode=True):
+                    if "error" in line:
+                        raise BuildFailed(f"cannot pull {reference}: {line['error']}")
+        except (EngineError, EngineUnreachable) as exc:
+            raise BuildFailed(
+                f"cannot pull {reference}: {exc.message}",
+                hint="check the name, `docker login` and the network",
+            ) from exc
+
+    def build(self, spec: ImageSpec, labels: Mapping[str, str]) -> None:
+        with _mapped():
+            builder.build(self._slow, spec, labels)
+
+    def load_rootfs(
+        self, archive: Path, tag: str, labels: Mapping[str, str], env: Mapping[str, str]
+    ) -> None:
+        repository, _, version = tag.rpartition(":")
+        changes = [f'LABEL "{key}"="{value}"' for key, value in labels.items()]
+        changes += [f'ENV "{key}"="{value}"' for key, value in env.items()]
+        with _mapped():
+            self._slow.import_image_from_file(
+                str(archive), repository=repository, tag=version, changes=changes
+            )
+
+    def remove_image(self, tag: str) -> None:
+        with _mapped(), contextlib.suppress(ImageNotFound, DockerNotFound):
+            self._api.remove_image(tag)
+
+    # -- networks -----------------------------------------------------------------------------
+
+    def create_network(self, spec: NetworkSpec, owner: Owner) -> None:
+        marks = {**owner.labels(Role.NETWORK), labels.CONFIG_HASH: spec.config_hash}
+        pool = IPAMPool(subnet=spec.subnet, iprange=spec.ip_range)
+        with _mapped():
+            self._api.create_network(
+                spec.name,
+                driver="bridge",
+                ipam=IPAMConfig(pool_configs=[pool]),
+                options={
+                    "com.docker.network.bridge.name": spec.bridge,
+                    "com.docker.network.bridge.enable_icc": "false",
+                },
+                labels=marks,
+                check_duplicate=True,
+            )
+
+    def remove_network(self, network_id: str) -> None:
+        with _mapped(), contextlib.suppress(DockerNotFound):
+            self._api.remove_network(network_id)
+
+    # -- containers ---------------------------------------------------------------------------
+
+    def create(self, spec: ContainerSpec, owner: Owner) -> str:
+        with _mapped():
+            created = self._api.create_container(
+                spec.image,
+                command=list(spec.command) or None,
+                name=spec.name,
+                hostname=spec.key,
+                user=spec.user,
+                environment=dict(spec.env),
+                labels=_marks(spec, owner),
+                # An image's own health check would run a process in every seat for ever.
+                healthcheck={"test": ["NONE"]},
+                stop_timeout=STOP_SECONDS,
+                host_config=self._host_config(spec),
+                networking_config=self._networking(spec),
+            )
+        return str(created["Id"])
+
+    def _host_config(self, spec: ContainerSpec) -> Any:  # noqa: ANN401 - the SDK's own dictionary
+        return self._api.create_host_config(
+            # nginx reaps its workers itself and must be process 1 to be signalled.
+            init=not spec.reload_on_hup,
+            read_only=True,
+            cap_drop=["ALL"],
+            cap_add=list(spec.capabilities) or None,
+            security_opt=["no-new-privileges:true"],
+            pids_limit=spec.limits.pids,
+            mem_limit=spec.limits.memory,
+            memswap_limit=spec.limits.memory,
+            nano_cpus=int(spec.limits.cpus * 1_000_000_000) or None,
+            shm_size="16m",
+            tmpfs={"/tmp": "rw,noexec,nosuid,nodev,size=32m,nr_inodes=2000"},  # noqa: S108 - inside
+            ulimits=_ulimits(spec),
+            log_config=LogConfig(
+                type="json-file", config={"max-size": spec.log_size, "max-file": "2"}
+            ),
+            restart_policy={"Name": "unless-stopped"},
+            binds={source: {"bind": place, "mode": "ro"} for source, place in spec.mounts},
+            network_mode=spec.network or "host",
+        )
+
+    def _networking(self, spec: ContainerSpec) -> Any:  # noqa: ANN401 - the SDK's own dictionary
+        if spec.network is None:
+            return None
+        endpoint = self._api.create_endpoint_config(ipv4_address=spec.address)
+        endpoints: Any = {spec.network: endpoint}
+        return self._api.create_networking_config(endpoints)
+
+    def start(self, container_id: str) -> None:
+        with _mapped():
+            try:
+                self._api.start(container_id)
+            except APIError as exc:
+                if "paused" not in str(exc.explanation):
+                    raise
+                self._api.unpause(container_id)
+
+    def restart(self, container_id: str) -> None:
+        with _mapped():
+            self._api.restart(container_id, timeout=STOP_SECONDS)
+
+    def signal(self, container_id: str, name: str) -> None:
+        with _mapped():
+            self._api.kill(container_id, signal=name)
+
+    def remove(self, container_id: str) -> None:
+        with _mapped(), contextlib.suppress(DockerNotFound):
+            self._api.stop(container_id, timeout=STOP_SECONDS)
+            self._api.remove_container(container_id, v=True, force=True)
+
+    def run(self, container_id: str, command: Sequence[str]) -> tuple[int, str]:
+        with _mapped():
+            job = self._api.exec_create(container_id, list(command))["Id"]
+            output = self._api.exec_start(job)
+            return int(self._api.exec_inspect(job)["ExitCode"]), output.decode("utf-8", "replace")
+
+    def attach(self, container_id: str, command: Sequence[str]) -> int:
+        with _mapped():
+            return terminal.attach(self._slow, container_id, command)
+
+
+def _connect(base_url: str | None, seconds: int) -> docker.APIClient:
+    with _mapped():
+        if base_url is not None:
+            return docker.APIClient(
+                base_url=base_url, timeout=seconds, num_pools=MAX_CONNECTIONS, version="auto"
+            )
+        client = docker.from_env(timeout=seconds, max_pool_size=MAX_CONNECTIONS, version="auto")
+        return client.api
+
+
+@contextlib.contextmanager
+def _mapped() -> Iterator[None]:
+    """Turn the SDK's exceptions into ours, most specific first."""
+    try:
+        yield
+    except DockerNotFound as exc:
+        raise NotFound(_sentence(exc)) from exc
+    except APIError as exc:
+        kind = Conflict if exc.status_code == _CONFLICT else EngineError
+        raise kind(_sentence(exc)) from exc
+    except requests.exceptions.ReadTimeout as exc:
+        raise EngineUnreachable(
+            f"the Docker engine did not answer within {CALL_SECONDS} s",
+            hint="look at its log: journalctl -u docker",
+        ) from exc
+    except (DockerException, requests.exceptions.ConnectionError) as exc:
+        raise _unreachable(exc) from exc
+
+
+def _sentence(exc: APIError) -> str:
+    return str(exc.explanation or exc).strip()
+
+
+def _unreachable(exc: Exception) -> EngineUnreachable:
+    text = str(exc)
+    endpoint = os.environ.get("DOCKER_HOST", "its usual socket")
+    if "Permission denied" in text:
+        return EngineUnreachable(
+            "this user may not talk to the Docker engine",
+            hint="sudo usermod -aG docker $USER, then log in again",
+        )
+    if "FileNotFoundError" in text or "No such file" in text or "Connection refused" in text:
+        return EngineUnreachable(
+            f"no Docker engine answers at {endpoint}",
+            hint="start it (sudo systemctl start docker) or run scripts/ensure-engine",
+        )
+    return EngineUnreachable(f"the Docker engine broke off: {text[:200]}", hint="`workshop doctor`")
+
+
+def _of(workshop: str) -> dict[str, list[str]]:
+    return {"label": [f"{labels.NAME}={workshop}"]}
+
+
+def _ulimits(spec: ContainerSpec) -> list[Ulimit] | None:
+    if spec.nofile is None:
+        return None
+    return [Ulimit(name="nofile", soft=spec.nofile, hard=spec.nofile)]
+
+
+def _marks(spec: ContainerSpec, owner: Owner) -> dict[str, str]:
+    marks = {
+        **owner.labels(spec.role),
+        labels.PARTICIPANT: spec.key,
+        labels.CONFIG_HASH: spec.config_hash,
+        labels.VERSION: spec.version,
+    }
+    if spec.slot is not None:
+        marks[labels.SLOT] = str(spec.slot)
+    return marks
+
+
+def _container(raw: Mapping[str, Any]) -> ObservedContainer:
+    marks = raw["Labels"] or {}
+    networks = raw.get("NetworkSettings", {}).get("Networks") or {}
+    address = next((item["IPAddress"] for item in networks.values() if item.get("IPAddress")), None)
+    return ObservedContainer(
+        id=raw["Id"],
+        name=raw["Names"][0].lstrip("/") if raw["Names"] else raw["Id"][:12],
+        role=labels.role_of(marks) or Role.PROBE,
+        key=marks.get(labels.PARTICIPANT, ""),
+        run=marks.get(labels.RUN, ""),
+        directory=marks.get(labels.DIRECTORY, ""),
+        slot=labels.slot_of(marks),
+        address=address,
+        config_hash=marks.get(labels.CONFIG_HASH, ""),
+        version=marks.get(labels.VERSION, ""),
+        state=State(raw["State"]),
+        status=raw["Status"],
+    )
+
+
+def _network(raw: Mapping[str, Any]) -> ObservedNetwork:
+    marks = raw["Labels"]
+    return ObservedNetwork(
+        id=raw["Id"],
+        name=raw["Name"],
+        run=marks.get(labels.RUN, ""),
+        directory=marks.get(labels.DIRECTORY, ""),
+        config_hash=marks.get(labels.CONFIG_HASH, ""),
+        subnet=next(iter(_subnets(raw)), ""),
+    )
+
+
+def _subnets(raw: Mapping[str, Any]) -> Iterator[str]:
+    for pool in (raw.get("IPAM") or {}).get("Config") or ():
+        if pool.get("Subnet") and ":" not in pool["Subnet"]:
+            yield pool["Subnet"]
+
+
+def _images(
+    raw: Sequence[Mapping[str, Any]], references: frozenset[str]
+) -> Iterator[ObservedImage]:
+    for item in raw:
+        marks = item.get("Labels") or {}
+        ours = labels.NAME in marks or marks.get(labels.ROLE) == Role.BASE.value
+        for tag in item.get("RepoTags") or ():
+            if ours or tag in references:
+                role = labels.role_of(marks) if ours else Role.APP
+                owner = marks.get(labels.NAME, "") if ours else "-"
+                yield ObservedImage(item["Id"], tag, role or Role.APP, owner)

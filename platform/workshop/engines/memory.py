@@ -1,0 +1,223 @@
+"""An engine in memory: it ships with the package, so everything above the seam can be tried fast.
+
+It keeps what an engine keeps (objects with labels), refuses what an engine refuses (a missing
+image, a taken name or address), and passes the same contract suite. Nothing runs inside it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from workshop import labels as marks
+from workshop.engines.base import EngineInfo
+from workshop.errors import BuildFailed, Conflict, EngineError, NotFound
+from workshop.labels import Role
+from workshop.observed import Observed, ObservedContainer, ObservedImage, ObservedNetwork, State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from workshop.desired import ContainerSpec, ImageSpec, NetworkSpec, Owner
+
+
+@dataclass
+class _Held:
+    workshop: str
+    spec: ContainerSpec
+    seen: ObservedContainer
+
+
+class MemoryEngine:
+    """An :class:`~workshop.engines.base.Engine` without containers.
+
+    ``calls`` records every verb that changes something; ``pullable`` names the images a fetch
+    finds; ``broken`` maps a verb and a name, such as ``("start", "class-ada")``, to the error it
+    ends in.
+    """
+
+    def __init__(self, *, pullable: Sequence[str] = ("python:3.12-slim",)) -> None:
+        self.pullable = set(pullable)
+        self.broken: dict[tuple[str, str], EngineError] = {}
+        self.calls: list[tuple[str, str]] = []
+        self._images: dict[str, tuple[str, Mapping[str, str]]] = {}
+        self._networks: dict[str, tuple[NetworkSpec, ObservedNetwork, str]] = {}
+        self._held: dict[str, _Held] = {}
+        self._ids = itertools.count(1)
+        self._lock = threading.RLock()
+
+    # -- looking ------------------------------------------------------------------------------
+
+    def info(self) -> EngineInfo:
+        return EngineInfo("memory", "1", "memory://", cpus=2, memory=8 << 30, root="/")
+
+    def observe(self, workshop: str, references: Sequence[str] = ()) -> Observed:
+        with self._lock:
+            containers = [held.seen for held in self._held.values() if held.workshop == workshop]
+            networks = list(self._networks.values())
+            return Observed(
+                containers=tuple(reversed(containers)),
+                networks=tuple(seen for _, seen, name in networks if name == workshop),
+                images=tuple(self._seen_images(frozenset(references))),
+                taken_subnets=tuple(seen.subnet for _, seen, name in networks if name != workshop),
+            )
+
+    def _seen_images(self, references: frozenset[str]) -> Iterator[ObservedImage]:
+        for tag, (image_id, given) in self._images.items():
+            ours = marks.NAME in given or given.get(marks.ROLE) == Role.BASE.value
+            if ours or tag in references:
+                owner = given.get(marks.NAME, "") if ours else "-"
+                yield ObservedImage(image_id, tag, marks.role_of(given) or Role.APP, owner)
+
+    def leftovers(self, workshop: str, volumes: Sequence[str] = ()) -> list[str]:
+        del volumes
+        seen = self.observe(workshop)
+        return [
+            *(f"container {item.name}" for item in seen.containers),
+            *(f"network {item.name}" for item in seen.networks),
+            *(f"image {item.tag}" for item in seen.images if item.workshop == workshop),
+        ]
+
+    def logs(self, container_id: str, *, tail: int, follow: bool = False) -> Iterator[str]:
+        del follow
+        held = self._get(container_id)
+        yield from [f"{held.spec.key} says hello"][-tail:]
+
+    # -- images -------------------------------------------------------------------------------
+
+    def fetch(self, reference: str) -> None:
+        self._record("fetch", reference)
+        if reference not in self.pullable:
+            raise BuildFailed(f"cannot pull {reference}: not found")
+        self._images[reference] = (self._new_id(), {})
+
+    def build(self, spec: ImageSpec, labels: Mapping[str, str]) -> None:
+        self._record("build", spec.tag)
+        if spec.base and spec.base not in self._images:
+            raise BuildFailed(f"{spec.tag} starts from {spec.base}, which is not here")
+        self._images[spec.tag] = (self._new_id(), dict(labels))
+
+    def load_rootfs(
+        self, archive: Path, tag: str, labels: Mapping[str, str], env: Mapping[str, str]
+    ) -> None:
+        del archive, env
+        self._record("load", tag)
+        self._images[tag] = (self._new_id(), dict(labels))
+
+    def remove_image(self, tag: str) -> None:
+        self._record("remove-image", tag)
+        self._images.pop(tag, None)
+
+    # -- networks -----------------------------------------------------------------------------
+
+    def create_network(self, spec: NetworkSpec, owner: Owner) -> None:
+        self._record("create-network", spec.name)
+        with self._lock:
+            if any(spec.bridge == other.bridge for other, _, _ in self._networks.values()):
+                raise EngineError(f"bridge {spec.bridge} exists")
+            identifier = self._new_id()
+            seen = ObservedNetwork(
+                identifier, spec.name, owner.run, owner.directory, spec.config_hash, spec.subnet
+            )
+            self._networks[identifier] = (spec, seen, owner.workshop)
+
+    def remove_network(self, network_id: str) -> None:
+        with self._lock:
+            if network_id not in self._networks:
+                return
+            spec = self._networks[network_id][0]
+            self._record("remove-network", spec.name)
+            if any(held.spec.network == spec.name for held in self._held.values()):
+                raise EngineError(f"network {spec.name} has active endpoints")
+            del self._networks[network_id]
+
+    # -- containers ---------------------------------------------------------------------------
+
+    def create(self, spec: ContainerSpec, owner: Owner) -> str:
+        self._record("create", spec.name)
+        with self._lock:
+            if spec.image not in self._images:
+                raise NotFound(f"no such image: {spec.image}")
+            if spec.network and not any(
+                spec.network == net.name for net, _, _ in self._networks.values()
+            ):
+                raise NotFound(f"network {spec.network} not found")
+            if any(held.spec.name == spec.name for held in self._held.values()):
+                raise Conflict(f"the container name {spec.name} is already in use")
+            seen = ObservedContainer(
+                id=self._new_id(),
+                name=spec.name,
+                role=spec.role,
+                key=spec.key,
+                run=owner.run,
+                directory=owner.directory,
+                slot=spec.slot,
+                address=None,
+                config_hash=spec.config_hash,
+                version=spec.version,
+                state=State.CREATED,
+                status="Created",
+            )
+            self._held[seen.id] = _Held(owner.workshop, spec, seen)
+        return seen.id
+
+    def start(self, container_id: str) -> None:
+        held = self._get(container_id)
+        self._record("start", held.spec.name)
+        with self._lock:
+            taken = {other.seen.address for other in self._held.values() if other is not held}
+            if held.spec.address is not None and held.spec.address in taken:
+                raise EngineError("Address already in use")
+            self._become(container_id, State.RUNNING, "Up 1 second", held.spec.address)
+
+    def restart(self, container_id: str) -> None:
+        held = self._get(container_id)
+        self._record("restart", held.spec.name)
+        self._become(container_id, State.RUNNING, "Up 1 second", held.spec.address)
+
+    def signal(self, container_id: str, name: str) -> None:
+        held = self._get(container_id)
+        self._record(f"signal {name}", held.spec.name)
+        if name == "SIGKILL":
+            self._become(container_id, State.EXITED, "Exited (137) 1 second ago", None)
+
+    def remove(self, container_id: str) -> None:
+        with self._lock:
+            held = self._held.get(container_id)
+            if held is not None:
+                self._record("remove", held.spec.name)
+                del self._held[container_id]
+
+    def run(self, container_id: str, command: Sequence[str]) -> tuple[int, str]:
+        held = self._get(container_id)
+        if held.seen.state is not State.RUNNING:
+            raise Conflict(f"container {held.spec.name} is not running")
+        return 0, " ".join(command)
+
+    def attach(self, container_id: str, command: Sequence[str]) -> int:
+        return self.run(container_id, command)[0]
+
+    # -- inside -------------------------------------------------------------------------------
+
+    def _become(self, container_id: str, state: State, status: str, address: str | None) -> None:
+        with self._lock:
+            held = self._held[container_id]
+            held.seen = replace(held.seen, state=state, status=status, address=address)
+
+    def _get(self, container_id: str) -> _Held:
+        try:
+            return self._held[container_id]
+        except KeyError:
+            raise NotFound(f"no such container: {container_id}") from None
+
+    def _record(self, verb: str, name: str) -> None:
+        with self._lock:
+            self.calls.append((verb, name))
+        if (verb, name) in self.broken:
+            raise self.broken[verb, name]
+
+    def _new_id(self) -> str:
+        return f"{next(self._ids):064x}"

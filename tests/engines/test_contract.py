@@ -1,0 +1,214 @@
+"""What every engine must do: one suite, run against the shipped fake and against the real one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.engines.scene import SUBNET, seat
+from workshop.desired import ImageSpec, NetworkSpec, Owner
+from workshop.engines.memory import MemoryEngine
+from workshop.errors import BuildFailed, EngineError, NotFound
+from workshop.labels import Role
+from workshop.observed import State
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from workshop.engines.base import Engine
+
+
+@pytest.fixture(
+    params=["memory", pytest.param("docker", marks=pytest.mark.engine)],
+)
+def engine(request: pytest.FixtureRequest) -> Engine:
+    """Hand out each engine in turn."""
+    if request.param == "memory":
+        return MemoryEngine()
+    found: Engine = request.getfixturevalue("docker_engine")
+    return found
+
+
+def test_engine_tells_what_it_is(engine: Engine) -> None:
+    """The doctor and the memory warning rely on these."""
+    info = engine.info()
+
+    assert info.version
+    assert info.cpus >= 1
+    assert info.memory > 0
+
+
+def test_nothing_is_observed_of_an_unknown_workshop(engine: Engine) -> None:
+    """A name nobody uses is empty, not an error."""
+    seen = engine.observe("nobody-uses-this-name")
+
+    assert (seen.containers, seen.networks) == ((), ())
+
+
+def test_created_seat_is_observed_as_specified(
+    engine: Engine, owner: Owner, base: str, network: NetworkSpec
+) -> None:
+    """Every label written is read back."""
+    spec = seat(owner, base, slot=7)
+    container = engine.create(spec, owner)
+    (found,) = engine.observe(owner.workshop).containers
+
+    assert found.id == container
+    assert (found.role, found.key, found.slot, found.run) == (Role.SEAT, "ada", 7, "run1")
+    assert (found.config_hash, found.version, found.name) == (spec.config_hash, "v1", spec.name)
+    assert (found.directory, found.state, found.address) == ("/somewhere", State.CREATED, None)
+
+
+def test_started_seat_has_its_own_address(
+    engine: Engine, owner: Owner, base: str, network: NetworkSpec
+) -> None:
+    """The slot's address is the one the engine gives."""
+    engine.start(engine.create(seat(owner, base, slot=3), owner))
+    (found,) = engine.observe(owner.workshop).containers
+
+    assert (found.state, found.address) == (State.RUNNING, "10.231.8.5")
+
+
+def test_killed_seat_is_observed_as_exited(
+    engine: Engine, owner: Owner, base: str, network: NetworkSpec
+) -> None:
+    """What died is not called running."""
+    container = engine.create(seat(owner, base), owner)
+    engine.start(container)
+    engine.signal(container, "SIGKILL")
+    for _ in range(100):
+        (found,) = engine.observe(owner.workshop).containers
+        if found.state is State.EXITED:
+            break
+
+    assert found.state is State.EXITED
+    assert "137" in found.status
+
+
+def test_restarted_seat_is_the_same_container(
+    engine: Engine, owner: Owner, base: str, network: NetworkSpec
+) -> None:
+    """A restart keeps identity and address."""
+    container = engine.create(seat(owner, base), owner)
+    engine.start(container)
+    engine.restart(container)
+    (found,) = engine.observe(owner.workshop).containers
+
+    assert (found.id, found.state, found.address) == (container, State.RUNNING, "10.231.8.2")
+
+
+def test_second_container_of_a_name_is_refused(
+    engine: Engine, owner: Owner, base: str, network: NetworkSpec
+) -> None:
+    """Two seats never share a name."""
+    engine.create(seat(owner, base), owner)
+
+    with pytest.raises(EngineError):
+        engine.create(seat(owner, base), owner)
+
+
+def test_second_container_at_an_address_is_refused(
+    engine: Engine, owner: Owner, base: str, network: NetworkSpec
+) -> None:
+    """Two seats never share an address."""
+    engine.start(engine.create(seat(owner, base), owner))
+    other = engine.create(seat(owner, base, key="bob"), owner)
+
+    with pytest.raises(EngineError, match="Address already in use"):
+        engine.start(other)
+
+
+def test_missing_image_is_refused(
+    engine: Engine, owner: Owner, base: str, network: NetworkSpec
+) -> None:
+    """The error is of the kind that says: it is not there."""
+    with pytest.raises(NotFound):
+        engine.create(seat(owner, f"{owner.workshop}/nothing:1"), owner)
+
+
+def test_removal_of_what_is_gone_is_no_error(
+    engine: Engine, owner: Owner, base: str, network: NetworkSpec
+) -> None:
+    """A teardown may be repeated."""
+    container = engine.create(seat(owner, base), owner)
+    engine.remove(container)
+    engine.remove(container)
+    (seen,) = engine.observe(owner.workshop).networks
+    engine.remove_network(seen.id)
+    engine.remove_network(seen.id)
+    engine.remove_image(f"{owner.workshop}/nothing:1")
+
+    assert engine.observe(owner.workshop).containers == ()
+
+
+def test_network_in_use_cannot_be_removed(
+    engine: Engine, owner: Owner, base: str, network: NetworkSpec
+) -> None:
+    """Order matters, and the engine says so."""
+    engine.start(engine.create(seat(owner, base), owner))
+    (seen,) = engine.observe(owner.workshop).networks
+
+    with pytest.raises(EngineError, match="active endpoints"):
+        engine.remove_network(seen.id)
+
+
+def test_networks_of_others_are_known_as_taken(
+    engine: Engine, owner: Owner, base: str, network: NetworkSpec
+) -> None:
+    """A new workshop chooses around what is there."""
+    assert SUBNET in engine.observe("somebody-else").taken_subnets
+    assert SUBNET not in engine.observe(owner.workshop).taken_subnets
+
+
+def test_leftovers_name_everything(
+    engine: Engine, owner: Owner, base: str, network: NetworkSpec
+) -> None:
+    """The inventory sees containers, networks and images."""
+    engine.create(seat(owner, base), owner)
+
+    assert sorted(engine.leftovers(owner.workshop)) == [
+        f"container {owner.workshop}-ada",
+        f"image {base}",
+        f"network {owner.workshop}-open-0",
+    ]
+
+
+def test_build_makes_a_labelled_image(
+    engine: Engine, owner: Owner, base: str, tmp_path: Path
+) -> None:
+    """An image built here is known by its labels."""
+    (tmp_path / "Dockerfile").write_text("ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\nENV A=1\n")
+    spec = ImageSpec(f"{owner.workshop}/app:1", Role.APP, tmp_path, base=base)
+    engine.build(spec, owner.labels(Role.APP))
+    found = [image for image in engine.observe(owner.workshop).images if image.tag == spec.tag]
+
+    assert [(image.role, image.workshop) for image in found] == [(Role.APP, owner.workshop)]
+
+
+def test_build_from_a_missing_base_fails_with_its_name(
+    engine: Engine, owner: Owner, tmp_path: Path
+) -> None:
+    """The operator reads what was missing."""
+    (tmp_path / "Dockerfile").write_text("ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\n")
+    spec = ImageSpec(f"{owner.workshop}/app:1", Role.APP, tmp_path, base="workshop-no-such:1")
+
+    with pytest.raises(BuildFailed, match="workshop-no-such"):
+        engine.build(spec, owner.labels(Role.APP))
+
+
+def test_fetch_of_what_is_nowhere_fails(engine: Engine) -> None:
+    """A pull that cannot work is a build failure, not a traceback."""
+    with pytest.raises(BuildFailed, match="cannot pull"):
+        engine.fetch("localhost:1/nobody/has-this:1")
+
+
+def test_verbs_on_an_unknown_container_are_not_found(engine: Engine) -> None:
+    """Each verb says the same of what is not there."""
+    for verb in (engine.start, engine.restart):
+        with pytest.raises(NotFound):
+            verb("0" * 64)
+    with pytest.raises(NotFound):
+        engine.run("0" * 64, ["true"])
+    with pytest.raises(NotFound):
+        list(engine.logs("0" * 64, tail=1))
