@@ -1,0 +1,346 @@
+"""The only module that prints: results on standard output, everything else on standard error."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, Any, Self
+
+from rich.columns import Columns
+from rich.console import Console, Group
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from workshop.errors import InputError, WorkshopError
+from workshop.events import Note, Outcome, PlanMade, StepEnded, StepProgress, StepStarted
+from workshop.plan import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from types import TracebackType
+
+    from workshop.apply import Report
+    from workshop.doctor import Check
+    from workshop.events import Event
+    from workshop.plan import Plan, Step
+    from workshop.status import Status
+    from workshop.teardown import Receipt
+    from workshop.workspace import Workspace
+
+_MARKS = {
+    "ok": "[green]ok[/]",
+    "warning": "[yellow]warning[/]",
+    "failed": "[red]failed[/]",
+    "live": "[green]live[/]",
+    "silent": "[yellow]silent[/]",
+    "stopped": "[red]stopped[/]",
+    "crashing": "[red]crashing[/]",
+    "missing": "[red]missing[/]",
+    "extra": "[yellow]extra[/]",
+}
+
+_STYLES = {
+    "waiting": "dim",
+    "working": "yellow",
+    "starting": "cyan",
+    "done": "green",
+    "failed": "bold red",
+}
+_UNBOUNDED = 10_000
+_SIGNS = {"waiting": "·", "working": "+", "starting": "~", "done": "✓", "failed": "✗"}
+
+
+class Output:
+    """Shows results to a person, or as one JSON document to a program."""
+
+    def __init__(self, *, as_json: bool = False) -> None:
+        self.as_json = as_json
+        # A table in a pipe or a file must not be cut to the width of a terminal nobody looks at.
+        width = None if sys.stdout.isatty() else _UNBOUNDED
+        self._out = Console(soft_wrap=True, width=width)
+        self._err = Console(stderr=True, soft_wrap=True)
+
+    # -- long work ----------------------------------------------------------------------------
+
+    def progress(self) -> Progress:
+        """Listen to an apply: a live wall on a terminal, plain lines elsewhere."""
+        if self._err.is_terminal and not self.as_json and os.environ.get("TERM") != "dumb":
+            return LiveProgress(self._err)
+        return Progress(self._err)
+
+    # -- results ------------------------------------------------------------------------------
+
+    def document(self, value: object) -> None:
+        """Write one JSON document."""
+        sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
+
+    def lines(self, lines: Iterable[str]) -> None:
+        """Write lines as they come, without markup."""
+        for line in lines:
+            sys.stdout.write(line + "\n")
+            sys.stdout.flush()
+
+    def plan(self, plan: Plan) -> None:
+        """Show what would be done, and what it would lose."""
+        if self.as_json:
+            self.document(plan_document(plan))
+        else:
+            self.lines([str(plan)])
+            if plan.is_empty:
+                self._err.print("nothing to do")
+
+    def report(self, report: Report, work: Workspace) -> None:
+        """Show where everybody is, and who is not well."""
+        if self.as_json:
+            self.document(report_document(report, work))
+            return
+        table = Table(box=None, pad_edge=False)
+        for column in ("participant", "url", "state"):
+            table.add_column(column, overflow="fold")
+        for person in work.roster.participants:
+            reason = report.failed.get(person.name, report.failed.get("edge"))
+            state = _MARKS["live"] if reason is None else f"{_MARKS['failed']}: {escape(reason)}"
+            table.add_row(person.name, work.seat_url(person.name), state)
+        self._out.print(table)
+        self._failures(report, {person.name for person in work.roster.participants})
+        what = "nothing to do" if report.plan.is_empty else report.summary
+        self._err.print(f"{work.roster.name}: {what}, {report.seconds:.1f} s", highlight=False)
+        if report.ok:
+            self._err.print(f"open {work.roster.url}/", highlight=False)
+
+    def _failures(self, report: Report, seats: set[str]) -> None:
+        for name, reason in report.failed.items():
+            if name not in seats:
+                self._err.print(f"{_MARKS['failed']} {escape(name)}: {escape(reason)}")
+
+    def status(self, status: Status) -> None:
+        """Show who can be reached."""
+        if self.as_json:
+            self.document(status_document(status))
+            return
+        table = Table(box=None, pad_edge=False)
+        for column in ("participant", "state", "version", "url", "detail"):
+            table.add_column(column, overflow="fold")
+        for seat in status.seats:
+            table.add_row(
+                seat.name, _MARKS[seat.state], seat.version, seat.url, escape(seat.detail)
+            )
+        self._out.print(table)
+        live = sum(seat.state == "live" for seat in status.seats)
+        self._err.print(
+            f"{status.workshop}: {live} of {len(status.seats)} live, edge {status.edge}",
+            highlight=False,
+        )
+
+    def checks(self, checks: Sequence[Check]) -> None:
+        """Show what the doctor found and how to mend it."""
+        if self.as_json:
+            self.document([vars(check) for check in checks])
+            return
+        for check in checks:
+            self._out.print(
+                f"{_MARKS[check.verdict]:<18} {check.name}: {escape(check.found)}", highlight=False
+            )
+            if check.mend:
+                self._out.print(f"         mend: {escape(check.mend)}", highlight=False)
+
+    def receipt(self, receipt: Receipt) -> None:
+        """Show what went and what is left."""
+        if self.as_json:
+            self.document({**vars(receipt), "leftovers": len(receipt.left)})
+            return
+        parts = [
+            f"{count} {kind}{'s' if count > 1 else ''}" for kind, count in receipt.removed.items()
+        ]
+        self.lines([f"{receipt.workshop}: removed {', '.join(parts) or 'nothing'}"])
+        self.lines(f"kept: {item}" for item in receipt.kept)
+        self.lines(f"not checked: {item}" for item in receipt.unchecked)
+        self.lines(f"left: {item}" for item in receipt.left)
+        self.lines([f"leftovers: {len(receipt.left)}"])
+        self._err.print(f"{receipt.seconds:.1f} s", highlight=False)
+
+    def say(self, text: str) -> None:
+        """Write a sentence for the person at the terminal."""
+        self._err.print(escape(text), highlight=False)
+
+    def error(self, error: WorkshopError) -> None:
+        """Show what is wrong and what to do next."""
+        if self.as_json:
+            self.document({"ok": False, "error": error_document(error)})
+        for fault in error.faults if isinstance(error, InputError) else ():
+            self._err.print(escape(str(fault)), highlight=False)
+        self._err.print(f"[red]error[/]: {escape(error.message)}", highlight=False)
+        if error.hint:
+            self._err.print(f"next: {escape(error.hint)}", highlight=False)
+
+
+# -- listeners --------------------------------------------------------------------------------
+
+
+class Progress:
+    """Plain lines, one for each step that ended."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        pass
+
+    def __call__(self, event: Event) -> None:
+        """Take note of one event."""
+        if isinstance(event, Note):
+            mark = "[yellow]warning[/]: " if event.warning else ""
+            self.console.print(f"{mark}{escape(event.message)}", highlight=False)
+        elif isinstance(event, PlanMade):
+            self.console.print(f"{event.plan.workshop}: {event.plan.summary}", highlight=False)
+        elif isinstance(event, StepStarted) and event.step.kind is Kind.IMAGE:
+            self._line(event.step, f"{event.step.action} ...")
+        elif isinstance(event, StepProgress) and event.step.kind is not Kind.SEAT:
+            self._line(event.step, event.detail)
+        elif isinstance(event, StepEnded):
+            self.ended(event)
+
+    def ended(self, event: StepEnded) -> None:
+        """Show how one step ended."""
+        text = f"{event.step.action} {event.outcome} ({event.seconds:.1f} s)"
+        self._line(event.step, f"{text}: {event.detail}" if event.detail else text)
+
+    def _line(self, step: Step, text: str) -> None:
+        self.console.print(f"{step.kind} {step.name}: {escape(text)}", highlight=False)
+
+
+class LiveProgress(Progress):
+    """A wall of names that change colour as their seats come to life."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self._seats: dict[str, str] = {}
+        self._others: dict[str, str] = {}
+        self._live = Live(console=console, refresh_per_second=8, transient=True)
+
+    def __enter__(self) -> Self:
+        self._live.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._live.__exit__(kind, error, trace)
+
+    def __call__(self, event: Event) -> None:
+        """Take note of one event and redraw."""
+        if isinstance(event, PlanMade):
+            seats = [step.name for step in event.plan.steps if step.kind is Kind.SEAT]
+            self._seats = dict.fromkeys(seats, "waiting")
+        elif isinstance(event, StepStarted):
+            self._mark(event.step, "working", event.step.action)
+        elif isinstance(event, StepProgress):
+            self._mark(event.step, "starting", event.detail)
+        elif isinstance(event, StepEnded):
+            self._mark(event.step, "done" if event.outcome is Outcome.DONE else "failed", None)
+            if event.outcome is not Outcome.DONE:
+                self.ended(event)
+        else:
+            super().__call__(event)
+        self._live.update(self._wall())
+
+    def _mark(self, step: Step, state: str, detail: str | None) -> None:
+        if step.kind is Kind.SEAT:
+            self._seats[step.name] = state
+        elif detail is None:
+            self._others.pop(f"{step.kind} {step.name}", None)
+        else:
+            self._others[f"{step.kind} {step.name}"] = detail
+
+    def _wall(self) -> Group:
+        done = sum(state == "done" for state in self._seats.values())
+        names = [Text(f"{_SIGNS[s]} {name}", _STYLES[s]) for name, s in self._seats.items()]
+        parts: list[Any] = [Columns(names, padding=(0, 2))] if names else []
+        parts += [Text(f"{name}: {detail}", "cyan") for name, detail in self._others.items()]
+        if names:
+            parts.append(Text(f"{done} of {len(names)} seats done"))
+        return Group(*parts)
+
+
+# -- documents --------------------------------------------------------------------------------
+
+
+def plan_document(plan: Plan) -> Mapping[str, object]:
+    """Turn a plan into what ``--json`` prints."""
+    return {
+        "workshop": plan.workshop,
+        "steps": [
+            {
+                "number": step.number,
+                "kind": step.kind,
+                "name": step.name,
+                "action": step.action,
+                "cause": step.cause,
+                "loses": step.loses,
+                "needs": step.needs,
+                "after": step.after,
+            }
+            for step in plan.steps
+        ],
+        "unchanged": plan.unchanged,
+        "warnings": plan.warnings,
+    }
+
+
+def report_document(report: Report, work: Workspace) -> Mapping[str, object]:
+    """Turn a report into what ``--json`` prints."""
+    return {
+        "ok": report.ok,
+        "workshop": report.plan.workshop,
+        "changed": not report.plan.is_empty,
+        "seconds": round(report.seconds, 3),
+        "failed": report.failed,
+        "seats": [
+            {
+                "name": person.name,
+                "url": work.seat_url(person.name),
+                "ok": person.name not in report.failed,
+            }
+            for person in work.roster.participants
+        ],
+        "steps": [
+            {
+                "kind": step.kind,
+                "name": step.name,
+                "action": step.action,
+                "cause": step.cause,
+                "outcome": report.outcomes.get(step.number),
+            }
+            for step in report.plan.steps
+        ],
+    }
+
+
+def status_document(status: Status) -> Mapping[str, object]:
+    """Turn a status into what ``--json`` prints."""
+    return {**vars(status), "ok": status.ok, "seats": [vars(seat) for seat in status.seats]}
+
+
+def error_document(error: WorkshopError) -> Mapping[str, object]:
+    """Turn an error into what ``--json`` prints."""
+    faults = error.faults if isinstance(error, InputError) else ()
+    return {
+        "code": error.code,
+        "message": error.message,
+        "hint": error.hint,
+        "faults": [vars(fault) for fault in faults],
+    }

@@ -1,0 +1,172 @@
+"""One function per command: where the pure parts and the impure ones meet.
+
+Every operation goes the same way: read the files, take one snapshot, settle what is chosen once,
+compare, carry out. Nothing here prints; events go to ``emit`` and results are returned.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from workshop import apply as applying
+from workshop import doctor as doctoring
+from workshop import host, resources, rosterfile, state
+from workshop.apply import Report, Tools
+from workshop.errors import InputError, WorkshopError
+from workshop.events import Note
+from workshop.labels import Role
+from workshop.limits import show_memory
+from workshop.lock import apply_lock
+from workshop.observed import Observed, State
+from workshop.plan import Plan, make_plan, make_restart
+from workshop.proxy.render import render
+from workshop.workspace import Survey, Workspace, survey
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from workshop.doctor import Check
+    from workshop.roster import Participant
+
+
+# -- looking ----------------------------------------------------------------------------------
+
+
+def examine(work: Workspace) -> list[Check]:
+    """Check this server for this roster: ``workshop doctor``."""
+    return doctoring.examine(work.roster, work.settings, lambda: work.engine)
+
+
+def plan(work: Workspace, *, prune: bool = True) -> Plan:
+    """Say what ``provision`` would do: ``workshop plan``."""
+    seen = survey(work)
+    made = make_plan(seen.desired, seen.observed, prune=None if prune else frozenset())
+    return replace(made, warnings=(*made.warnings, *_capacity_warnings(work)))
+
+
+def _capacity_warnings(work: Workspace) -> tuple[str, ...]:
+    wanted, there = doctoring.memory_wanted(work.roster), work.engine.info().memory
+    notes = [str(warning) for warning in work.roster.warnings]
+    if wanted > there:
+        notes.append(
+            f"all memory limits together are {show_memory(wanted)}, "
+            f"this server has {show_memory(there)}"
+        )
+    return tuple(notes)
+
+
+def logs(work: Workspace, name: str, *, tail: int, follow: bool) -> Iterator[str]:
+    """Yield what a seat, or ``edge``, has written: ``workshop logs``."""
+    return work.engine.logs(_container_id(work, name), tail=tail, follow=follow)
+
+
+def attach(work: Workspace, name: str, command: Sequence[str]) -> int:
+    """Run a command inside a seat on this terminal: ``workshop exec``."""
+    return work.engine.attach(_container_id(work, name), command)
+
+
+def run(work: Workspace, name: str, command: Sequence[str]) -> tuple[int, str]:
+    """Run a command inside a seat; its exit status and output."""
+    return work.engine.run(_container_id(work, name), command)
+
+
+def _container_id(work: Workspace, name: str) -> str:
+    role = Role.EDGE if name == "edge" else Role.SEAT
+    if role is Role.SEAT:
+        work.roster.participant(name)
+    found = work.engine.observe(work.roster.name).container(role, name)
+    if found is None:
+        raise WorkshopError(f"{name} has no container", hint="`workshop provision` creates it")
+    return found.id
+
+
+# -- changing ---------------------------------------------------------------------------------
+
+
+def provision(
+    work: Workspace, *, prune: frozenset[str] | None = frozenset(), strict: bool = False
+) -> Report:
+    """Make what runs equal to the roster: ``workshop provision``.
+
+    Args:
+        work: where.
+        prune: participants whose seats go when the roster no longer names them; ``None``: all.
+        strict: let warnings stop the command before anything is touched.
+
+    """
+    _ = work.roster
+    _ = work.engine
+    with apply_lock(state.open_directory(work.roster_path) / "lock"):
+        seen = survey(work)
+        made = make_plan(seen.desired, seen.observed, prune=prune)
+        return _carry_out(work, seen, made, strict=strict)
+
+
+def restart(work: Workspace, names: Sequence[str], *, fresh: bool = False) -> Report:
+    """Restart seats, or put fresh containers in their place: ``workshop restart``, ``reset``."""
+    for name in names:
+        work.roster.participant(name)
+    with apply_lock(state.open_directory(work.roster_path) / "lock"):
+        seen = survey(work)
+        made = make_restart(seen.desired, seen.observed, names, fresh=fresh)
+        return _carry_out(work, seen, made, strict=False)
+
+
+def _carry_out(work: Workspace, seen: Survey, made: Plan, *, strict: bool) -> Report:
+    if made.is_empty:
+        _warn(work, made.warnings, strict=strict)
+        return Report(made)
+    _warn(work, (*made.warnings, *_capacity_warnings(work)), strict=strict)
+    _refuse_taken_port(work, seen.observed)
+    state.save(work.state_directory, seen.choices)
+    publisher = work.publisher()
+    if seen.desired.edge is not None and seen.desired.edge_config is not None:
+        files = render(seen.desired.edge, resources.nginx_templates())
+        publisher.stage(seen.desired.edge_config, files)
+        publisher.prepare(seen.desired.edge_config)
+    tools = Tools(work.engine, work.probe, publisher, work.settings, work.emit)
+    return applying.apply(made, seen.desired, tools)
+
+
+def _warn(work: Workspace, warnings: Sequence[str], *, strict: bool) -> None:
+    for text in warnings:
+        work.emit(Note(text, warning=True))
+    if strict and warnings:
+        raise InputError(f"{len(warnings)} warnings, and --strict was given; nothing was touched")
+
+
+def _refuse_taken_port(work: Workspace, observed: Observed) -> None:
+    """Stop before anything is created when the edge could not listen."""
+    edge = observed.container(Role.EDGE, "edge")
+    if edge is not None and edge.state is State.RUNNING:
+        return
+    port = work.roster.port
+    if host.port_needs_root(port):
+        raise WorkshopError(
+            f"port {port} may only be opened by root",
+            hint="run as root, or set workshop.port to 1024 or more",
+        )
+    if not host.port_is_free(port):
+        raise WorkshopError(
+            f"port {port} is taken by {host.port_holder(port)}; nothing was created",
+            hint="stop that program, or set workshop.port to another one",
+        )
+
+
+def add(work: Workspace, person: Participant) -> Report:
+    """Write a latecomer into the roster and converge: ``workshop add``."""
+    _ = work.engine
+    rosterfile.add(work.roster_path, person)
+    return provision(_reread(work))
+
+
+def remove(work: Workspace, name: str) -> Report:
+    """Take somebody out of the roster and remove the seat: ``workshop remove``."""
+    _ = work.engine
+    rosterfile.remove(work.roster_path, name)
+    return provision(_reread(work), prune=frozenset({name}))
+
+
+def _reread(work: Workspace) -> Workspace:
+    return Workspace(work.roster_path, lambda: work.engine, work.probe, work.emit)

@@ -1,0 +1,130 @@
+"""Bring a rendered configuration live: either the new one is tested and serves, or the old does.
+
+The edge's directory holds ``releases/<fingerprint>/`` and a link ``current``. A release is written
+whole, tested by the very nginx that will load it, and only then becomes current. nginx keeps its
+old workers when a reload fails, so the last look asks the edge which fingerprint it serves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import time
+from typing import TYPE_CHECKING
+
+from workshop.desired import EDGE_MOUNT
+from workshop.errors import EngineError, PublishFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from workshop.engines.base import Engine
+    from workshop.health import Probe
+
+RELOAD_SECONDS = 10.0
+"""How long a reload may take to be seen; 300 routes settle in about 0.1 s."""
+KEPT_RELEASES = 3
+_PAUSE = 0.01
+
+
+class Publisher:
+    """Owns the edge's directory and the way its content goes live."""
+
+    def __init__(self, directory: Path, probe: Probe, port: int, host: str) -> None:
+        self.directory = directory
+        self._probe = probe
+        self._port = port
+        self._host = host
+
+    def stage(self, fingerprint: str, files: Mapping[str, str]) -> None:
+        """Write a release whole, under a name nothing reads yet."""
+        target = self._release(fingerprint)
+        unfinished = target.with_name(f".{fingerprint}.new")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        try:
+            for name, text in files.items():
+                path = unfinished / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text, "utf-8")
+                # nginx runs as another user; the directory above keeps everybody else out.
+                path.chmod(0o644)
+                path.parent.chmod(0o755)
+            for folder in (unfinished, unfinished.parent, self.directory):
+                folder.chmod(0o755)
+            shutil.rmtree(target, ignore_errors=True)
+            unfinished.rename(target)
+        except OSError as exc:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            raise PublishFailed(f"cannot write the edge's configuration: {exc.strerror}") from exc
+
+    def prepare(self, fingerprint: str) -> None:
+        """Let ``current`` name a release before the edge starts for the first time."""
+        if not (self.directory / "current").is_dir():
+            self._switch(fingerprint)
+
+    def publish(self, engine: Engine, edge_id: str, fingerprint: str) -> None:
+        """Test the staged release, switch to it, reload, and see that it serves.
+
+        Raises:
+            PublishFailed: the old configuration is current again and still serves.
+
+        """
+        config = f"{EDGE_MOUNT}/releases/{fingerprint}/nginx.conf"
+        status, output = engine.run(edge_id, ["nginx", "-t", "-q", "-c", config])
+        if status:
+            shutil.rmtree(self._release(fingerprint), ignore_errors=True)
+            raise PublishFailed(f"nginx refuses the new configuration: {output.strip()}")
+        before = self._current()
+        self._switch(fingerprint)
+        try:
+            engine.signal(edge_id, "SIGHUP")
+            asyncio.run(self._serving(fingerprint))
+        except (PublishFailed, EngineError):
+            if before and before != fingerprint:
+                self._switch(before)
+                engine.signal(edge_id, "SIGHUP")
+            raise
+        self._forget_old(fingerprint)
+
+    async def loaded(self) -> str | None:
+        """Ask the edge which configuration it serves; ``None`` when it does not answer."""
+        try:
+            answer = await self._probe.get(self._port, "/healthz", self._host)
+        except (OSError, EOFError, TimeoutError, ValueError):
+            return None
+        said = answer.json()
+        return said.get("config") if isinstance(said, dict) else None
+
+    async def _serving(self, fingerprint: str) -> None:
+        deadline = time.monotonic() + RELOAD_SECONDS
+        while await self.loaded() != fingerprint:
+            if time.monotonic() > deadline:
+                raise PublishFailed(
+                    f"the edge does not serve the new configuration after {RELOAD_SECONDS:.0f} s",
+                    hint="`workshop logs edge` shows why",
+                )
+            await asyncio.sleep(_PAUSE)
+
+    def _release(self, fingerprint: str) -> Path:
+        return self.directory / "releases" / fingerprint
+
+    def _current(self) -> str | None:
+        link = self.directory / "current"
+        return link.readlink().name if link.is_symlink() else None
+
+    def _switch(self, fingerprint: str) -> None:
+        """Point ``current`` elsewhere in one step; a reader sees the old or the new, never none."""
+        temporary = self.directory / ".current.new"
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(os.path.join("releases", fingerprint))  # noqa: PTH118 - link text
+        temporary.replace(self.directory / "current")
+
+    def _forget_old(self, current: str) -> None:
+        releases = [
+            path for path in (self.directory / "releases").iterdir() if path.name != current
+        ]
+        newest_first = sorted(releases, key=lambda path: path.stat().st_mtime, reverse=True)
+        for path in newest_first[KEPT_RELEASES - 1 :]:
+            shutil.rmtree(path, ignore_errors=True)

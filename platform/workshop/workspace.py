@@ -1,0 +1,133 @@
+"""What one command works with, and the one look it takes before it decides anything."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from workshop import host, resources, sources, state
+from workshop import roster as rosters
+from workshop import settings as settings_module
+from workshop.desired import Desired, make_desired
+from workshop.errors import InputError
+from workshop.events import ignore
+from workshop.health import HttpProbe
+from workshop.labels import Role
+from workshop.observed import Observed, State
+from workshop.proxy.publish import Publisher
+from workshop.proxy.render import fingerprint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from workshop.engines.base import Engine
+    from workshop.events import Emit
+    from workshop.health import Probe
+    from workshop.roster import Roster
+    from workshop.settings import Settings
+    from workshop.state import State as Choices
+
+
+def connect_docker() -> Engine:
+    """Reach the Docker engine of this machine; the SDK is loaded only now."""
+    from workshop.engines.docker import DockerEngine  # noqa: PLC0415
+
+    return DockerEngine()
+
+
+@dataclass
+class Workspace:
+    """What one command works with. Tests bring an engine and a probe of their own."""
+
+    roster_path: Path
+    connect: Callable[[], Engine] = connect_docker
+    probe: Probe = field(default_factory=HttpProbe)
+    emit: Emit = ignore
+
+    @functools.cached_property
+    def engine(self) -> Engine:
+        """The engine, connected on first use."""
+        return self.connect()
+
+    @functools.cached_property
+    def roster(self) -> Roster:
+        """The roster, read once."""
+        return rosters.load(self.roster_path)
+
+    @functools.cached_property
+    def settings(self) -> Settings:
+        """Settings of this machine."""
+        return settings_module.load(self.roster_path.parent)
+
+    @property
+    def state_directory(self) -> Path:
+        """Where the state lies; need not exist."""
+        return self.roster_path.parent.resolve() / state.DIRECTORY
+
+    @property
+    def edge_directory(self) -> Path:
+        """What the edge has mounted."""
+        return self.state_directory / "edge"
+
+    def seat_url(self, name: str) -> str:
+        """Give the URL of one participant's app."""
+        return f"{self.roster.url}/{self.roster.participant(name).name}/"
+
+    def publisher(self) -> Publisher:
+        """Build the one that brings edge configurations live."""
+        return Publisher(self.edge_directory, self.probe, self.roster.port, self.roster.url.host)
+
+
+@dataclass(frozen=True)
+class Survey:
+    """Both sides of the comparison, taken at one moment."""
+
+    choices: Choices
+    desired: Desired
+    observed: Observed
+
+
+def survey(work: Workspace) -> Survey:
+    """Read the files and take one snapshot.
+
+    Raises:
+        InputError: the roster is wrong, or the workshop's name is in use elsewhere.
+        EngineUnreachable: no engine answers.
+
+    """
+    roster = work.roster
+    images = [person.image for person in roster.participants if person.image]
+    observed = work.engine.observe(roster.name, images)
+    refuse_foreign(observed, roster.name, work.roster_path)
+    own = {network.subnet for network in observed.networks}
+    routed = tuple(route for route in host.routes() if route not in own)
+    bounded = replace(observed, taken_subnets=(*observed.taken_subnets, *routed))
+    known = state.load(work.state_directory) if work.state_directory.is_dir() else None
+    names = [person.name for person in roster.participants]
+    choices = state.settle(known, bounded, roster.name, names, roster.network)
+    content = sources.read(roster, work.settings)
+    root_only = host.port_is_privileged(roster.port)
+    desired = make_desired(roster, choices, content, work.edge_directory, privileged_port=root_only)
+    if desired.edge is not None:
+        print_of = fingerprint(desired.edge, resources.nginx_templates())
+        desired = replace(desired, edge_config=print_of)
+    edge = observed.container(Role.EDGE, "edge")
+    if edge is not None and edge.state is State.RUNNING:
+        observed = replace(observed, edge_config=asyncio.run(work.publisher().loaded()))
+    return Survey(choices, desired, observed)
+
+
+def refuse_foreign(observed: Observed, name: str, path: Path) -> None:
+    """Stop when another directory runs a workshop of the same name on this engine."""
+    here = str(path.parent.resolve())
+    found = {item.directory for item in observed.containers}
+    for directory in found | {network.directory for network in observed.networks}:
+        # A directory that is gone or holds no state was moved here, or lost: then it is ours.
+        if directory != here and Path(directory, state.DIRECTORY).is_dir():
+            raise InputError(
+                f"the workshop {name!r} runs from {directory} already",
+                hint="work there, or give this one another workshop.name",
+            )
