@@ -228,6 +228,73 @@ def test_seat_deleted_from_the_roster_by_hand_stays_until_pruned(
     assert "bob" not in running(provisioned)
 
 
+def test_plan_says_what_provision_does_with_a_stray(
+    provisioned: Workspace, next_command: Next
+) -> None:
+    """The plan without --prune is the plan of provision without --prune."""
+    path = provisioned.roster_path
+    path.write_text(path.read_text().replace("  - bob\n", ""))
+
+    assert "seat bob: remove" not in str(operations.plan(next_command(provisioned)))
+    assert "seat bob: remove" in str(operations.plan(next_command(provisioned), prune=True))
+
+
+def test_add_while_another_apply_runs_leaves_the_roster_alone(
+    provisioned: Workspace, next_command: Next
+) -> None:
+    """Exit 75 means that nothing was done."""
+    before = provisioned.roster_path.read_text()
+
+    with apply_lock(provisioned.state_directory / "lock"):
+        for command in (
+            lambda: operations.add(next_command(provisioned), Participant("joan")),
+            lambda: operations.remove(next_command(provisioned), "bob"),
+        ):
+            with pytest.raises(Locked):
+                command()
+    assert provisioned.roster_path.read_text() == before
+
+
+def test_restart_with_a_dead_edge_repairs_the_edge(
+    provisioned: Workspace, next_command: Next
+) -> None:
+    """A restarted seat that nobody can reach is not what was asked for."""
+    provisioned.engine.remove(running(provisioned)["edge"].id)
+
+    assert operations.restart(next_command(provisioned), ["ada"]).ok
+    assert "edge" in running(provisioned)
+
+
+def test_edge_that_starts_afresh_starts_on_the_new_release(
+    provisioned: Workspace, next_command: Next
+) -> None:
+    """The old release may name a port the new edge may not open."""
+    path = provisioned.roster_path
+    path.write_text(path.read_text().replace("18999", "18997"))
+    provisioned.engine.remove(running(provisioned)["edge"].id)
+    broken = EngineError("cannot run nginx -t")
+    memory(provisioned).broken["signal SIGHUP", "class-edge"] = broken
+    operations.provision(next_command(provisioned))
+
+    live = provisioned.edge_directory / "current" / "nginx.conf"
+    assert "listen 18997" in live.read_text()
+
+
+def test_part_of_a_newer_version_is_left_by_provision_and_taken_by_teardown(
+    provisioned: Workspace, next_command: Next
+) -> None:
+    """An older command must not remove what it does not know, except when all goes."""
+    from dataclasses import replace
+
+    engine = memory(provisioned)
+    ada = running(provisioned)["ada"]
+    held = engine._held[ada.id]
+    engine._held["new"] = replace(held, seen=replace(ada, id="new", role=None, key="gateway"))
+
+    assert operations.provision(next_command(provisioned)).plan.is_empty
+    assert teardown(next_command(provisioned)).left == ()
+
+
 def test_restart_and_reset_touch_the_named_seats_alone(
     provisioned: Workspace, next_command: Next
 ) -> None:

@@ -156,6 +156,19 @@ def test_edit_keeps_the_files_mode(file: Path) -> None:
     assert file.stat().st_mode & 0o777 == 0o600
 
 
+def test_edit_keeps_windows_line_ends_and_the_byte_order_mark(directory: Path) -> None:
+    """A file written by another editor stays that editor's file."""
+    path = directory / "participants.yaml"
+    path.write_bytes(b"\xef\xbb\xbfworkshop: {name: class}\r\nparticipants:\r\n- ada\r\n- bob\r\n")
+    rosterfile.add(path, Participant("joan", email="j@x.org"))
+    rosterfile.remove(path, "bob")
+
+    assert path.read_bytes() == (
+        b"\xef\xbb\xbfworkshop: {name: class}\r\nparticipants:\r\n- ada\r\n"
+        b"- name: joan\r\n  email: j@x.org\r\n"
+    )
+
+
 SLUGS = st.from_regex(r"[a-z][a-z0-9]{1,6}(-[a-z0-9]{1,4})?", fullmatch=True).filter(
     lambda name: names.problem(name) is None
 )

@@ -21,6 +21,8 @@ SLOT = "workshop.slot"
 CONFIG_HASH = "workshop.config-hash"
 VERSION = "workshop.version"
 
+BASE_REPOSITORY = "workshop-base"
+
 ALL = (NAME, RUN, ROLE, DIRECTORY, PARTICIPANT, SLOT, CONFIG_HASH, VERSION)
 
 
@@ -49,6 +51,17 @@ def role_of(labels: Mapping[str, str]) -> Role | None:
         return Role(labels.get(ROLE, ""))
     except ValueError:
         return None
+
+
+def is_own_image(tag: str, labels: Mapping[str, str]) -> bool:
+    """Tell an image the platform made from one somebody built on top of it.
+
+    Images inherit the labels of their base, so the labels alone do not say who made them.
+    """
+    repository = tag.rpartition(":")[0]
+    if labels.get(ROLE) == Role.BASE.value:
+        return repository == BASE_REPOSITORY
+    return NAME in labels and repository.startswith(f"{labels[NAME]}/")
 
 
 def slot_of(labels: Mapping[str, str]) -> int | None:

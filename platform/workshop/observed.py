@@ -28,7 +28,8 @@ class ObservedContainer:
 
     id: str
     name: str
-    role: Role
+    role: Role | None
+    """``None`` for a part of a newer version, which only teardown touches."""
     key: str
     """The participant of a seat, or the system part's own name."""
     run: str

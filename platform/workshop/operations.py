@@ -6,6 +6,7 @@ compare, carry out. Nothing here prints; events go to ``emit`` and results are r
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from workshop.labels import Role
 from workshop.limits import show_memory
 from workshop.lock import apply_lock
 from workshop.observed import Observed, State
-from workshop.plan import Plan, make_plan, make_restart
+from workshop.plan import Kind, Plan, make_plan, make_restart
 from workshop.proxy.render import render
 from workshop.workspace import Survey, Workspace, survey
 
@@ -38,7 +39,7 @@ def examine(work: Workspace) -> list[Check]:
     return doctoring.examine(work.roster, work.settings, lambda: work.engine)
 
 
-def plan(work: Workspace, *, prune: bool = True) -> Plan:
+def plan(work: Workspace, *, prune: bool = False) -> Plan:
     """Say what ``provision`` would do: ``workshop plan``."""
     seen = survey(work)
     made = make_plan(seen.desired, seen.observed, prune=None if prune else frozenset())
@@ -96,21 +97,46 @@ def provision(
 
     """
     _ = work.roster
-    _ = work.engine
-    with apply_lock(state.open_directory(work.roster_path) / "lock"):
-        seen = survey(work)
-        made = make_plan(seen.desired, seen.observed, prune=prune)
-        return _carry_out(work, seen, made, strict=strict)
+    with _alone(work):
+        return _converge(work, prune=prune, strict=strict)
+
+
+def add(work: Workspace, person: Participant) -> Report:
+    """Write a latecomer into the roster and converge: ``workshop add``."""
+    with _alone(work):
+        rosterfile.add(work.roster_path, person)
+        return _converge(work, prune=frozenset())
+
+
+def remove(work: Workspace, name: str) -> Report:
+    """Take somebody out of the roster and remove the seat: ``workshop remove``."""
+    with _alone(work):
+        rosterfile.remove(work.roster_path, name)
+        return _converge(work, prune=frozenset({name}))
 
 
 def restart(work: Workspace, names: Sequence[str], *, fresh: bool = False) -> Report:
     """Restart seats, or put fresh containers in their place: ``workshop restart``, ``reset``."""
     for name in names:
         work.roster.participant(name)
-    with apply_lock(state.open_directory(work.roster_path) / "lock"):
+    with _alone(work):
         seen = survey(work)
         made = make_restart(seen.desired, seen.observed, names, fresh=fresh)
         return _carry_out(work, seen, made, strict=False)
+
+
+@contextmanager
+def _alone(work: Workspace) -> Iterator[None]:
+    """Reach the engine first, so that nothing is written where none answers; then lock."""
+    _ = work.engine
+    with apply_lock(state.open_directory(work.roster_path) / "lock"):
+        yield
+
+
+def _converge(work: Workspace, *, prune: frozenset[str] | None, strict: bool = False) -> Report:
+    seen = survey(work)
+    made = make_plan(seen.desired, seen.observed, prune=prune)
+    return _carry_out(work, seen, made, strict=strict)
 
 
 def _carry_out(work: Workspace, seen: Survey, made: Plan, *, strict: bool) -> Report:
@@ -124,7 +150,8 @@ def _carry_out(work: Workspace, seen: Survey, made: Plan, *, strict: bool) -> Re
     if seen.desired.edge is not None and seen.desired.edge_config is not None:
         files = render(seen.desired.edge, resources.nginx_templates())
         publisher.stage(seen.desired.edge_config, files)
-        publisher.prepare(seen.desired.edge_config)
+        if any(step.kind is Kind.EDGE for step in made.steps):
+            publisher.prepare(seen.desired.edge_config)
     tools = Tools(work.engine, work.probe, publisher, work.settings, work.emit)
     return applying.apply(made, seen.desired, tools)
 
@@ -152,21 +179,3 @@ def _refuse_taken_port(work: Workspace, observed: Observed) -> None:
             f"port {port} is taken by {host.port_holder(port)}; nothing was created",
             hint="stop that program, or set workshop.port to another one",
         )
-
-
-def add(work: Workspace, person: Participant) -> Report:
-    """Write a latecomer into the roster and converge: ``workshop add``."""
-    _ = work.engine
-    rosterfile.add(work.roster_path, person)
-    return provision(_reread(work))
-
-
-def remove(work: Workspace, name: str) -> Report:
-    """Take somebody out of the roster and remove the seat: ``workshop remove``."""
-    _ = work.engine
-    rosterfile.remove(work.roster_path, name)
-    return provision(_reread(work), prune=frozenset({name}))
-
-
-def _reread(work: Workspace) -> Workspace:
-    return Workspace(work.roster_path, lambda: work.engine, work.probe, work.emit)

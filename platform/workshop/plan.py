@@ -151,8 +151,7 @@ class _Planner:
         self._networks: dict[str, int] = {}
 
     def plan(self) -> Plan:
-        edge = [spec for spec in self.desired.containers if spec.role is Role.EDGE]
-        edge_steps = [step for spec in edge if (step := self._container(spec)) is not None]
+        edge_steps = self._edge()
         seat_steps = [
             step for spec in self.desired.seats if (step := self._container(spec)) is not None
         ]
@@ -166,7 +165,12 @@ class _Planner:
             tuple(self.warnings),
         )
 
+    def _edge(self) -> list[int]:
+        specs = [spec for spec in self.desired.containers if spec.role is Role.EDGE]
+        return [step for spec in specs if (step := self._container(spec)) is not None]
+
     def restart(self, names: frozenset[str], *, fresh: bool) -> None:
+        edge_steps = self._edge()
         steps = []
         for spec in self.desired.seats:
             if spec.key not in names:
@@ -176,7 +180,7 @@ class _Planner:
             else:
                 steps.append(self._again(spec, fresh=fresh))
         self.unchanged = [name for name in self.unchanged if name not in names]
-        self._verify(after=steps)
+        self._verify(needs=[*edge_steps, *self._publish(edge_steps)], after=steps)
 
     def _again(self, spec: ContainerSpec, *, fresh: bool) -> int:
         item = self.observed.container(spec.role, spec.key)

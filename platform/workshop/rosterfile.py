@@ -7,6 +7,7 @@ the file. See ``docs/adr/0004-editing-the-roster.md`` for why no YAML dumper wri
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from typing import TYPE_CHECKING
@@ -45,8 +46,10 @@ def add(path: Path, person: Participant) -> None:
         return
     indent = " " * _dash_column(lines, people)
     end = people.items[-1].end_line
-    lines[end - 1] = lines[end - 1].rstrip("\r\n") + "\n"
-    _replace(path, "".join([*lines[:end], *block_entry(person, indent), *lines[end:]]))
+    newline = "\r\n" if "\r\n" in text else "\n"
+    lines[end - 1] = lines[end - 1].rstrip("\r\n") + newline
+    entry = [line.replace("\n", newline) for line in block_entry(person, indent)]
+    _replace(path, "".join([*lines[:end], *entry, *lines[end:]]))
 
 
 def remove(path: Path, name: str) -> None:
@@ -157,4 +160,5 @@ def _after_bracket(lines: list[str], people: Sequence) -> str:
 def _replace(path: Path, text: str) -> None:
     """Put ``text`` in place of the file, once it has been read back without a fault."""
     roster.parse(text, path)
-    write_atomically(path, text, path.stat().st_mode & 0o777)
+    mark = "\ufeff" if path.read_bytes().startswith(codecs.BOM_UTF8) else ""
+    write_atomically(path, mark + text, path.stat().st_mode & 0o777)

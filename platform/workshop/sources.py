@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from workshop import resources
+from workshop import context, labels, resources
 from workshop.desired import Sources
 from workshop.errors import InputError
 
@@ -16,9 +16,7 @@ if TYPE_CHECKING:
     from workshop.roster import Roster
     from workshop.settings import Settings
 
-BASE_REPOSITORY = "workshop-base"
 _LENGTH = 12
-_ALWAYS_LEFT_OUT = [".env", ".git", ".venv", "**/__pycache__", ".workshop"]
 
 
 def read(roster: Roster, settings: Settings) -> Sources:
@@ -47,28 +45,13 @@ def base_tag(settings: Settings) -> str:
         authorities = bundle.read_bytes() if bundle else b""
     except OSError as exc:
         raise InputError(f"cannot read the certificate bundle {bundle}: {exc.strerror}") from exc
-    return f"{BASE_REPOSITORY}:{_digest(settings.base_image, authorities)}"
-
-
-def left_out(directory: Path) -> list[str]:
-    """List the patterns of files that never enter an image: ``.dockerignore`` and our own."""
-    ignore = directory / ".dockerignore"
-    lines = ignore.read_text("utf-8").splitlines() if ignore.is_file() else []
-    own = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
-    return [*own, *_ALWAYS_LEFT_OUT]
-
-
-def files(directory: Path) -> list[str]:
-    """List the files of a build context, relative, in a stable order."""
-    from docker.utils.build import exclude_paths  # noqa: PLC0415 - only commands that build pay for it
-
-    return sorted(exclude_paths(str(directory), left_out(directory)))
+    return f"{labels.BASE_REPOSITORY}:{_digest(settings.base_image, authorities)}"
 
 
 def _content(directory: Path) -> Iterator[str | bytes]:
     """Yield name, mode and content of every file that goes into the image."""
     try:
-        for name in files(directory):
+        for name in context.files(directory):
             path = directory / name
             if path.is_symlink():
                 yield from (name, "link", str(path.readlink()))

@@ -54,7 +54,7 @@ def init(directory: Path, *, name: str | None, people: Path | None) -> Started:
     text = _with_name(resources.sample_roster().read_text("utf-8"), chosen)
     if people is not None:
         text = _with_people(text, read_csv(people))
-    written = ["participants.yaml", ".gitignore"]
+    written = ["participants.yaml"]
     try:
         directory.mkdir(parents=True, exist_ok=True)
         if not (directory / "participant_template").exists():
@@ -69,6 +69,7 @@ def init(directory: Path, *, name: str | None, people: Path | None) -> Started:
     write_atomically(target, text, 0o644)
     if not (directory / ".gitignore").exists():
         write_atomically(directory / ".gitignore", IGNORED, 0o644)
+        written.append(".gitignore")
     return Started(directory, tuple(sorted(written)), len(known.participants))
 
 

@@ -192,6 +192,30 @@ def test_image_settings_cannot_loosen_the_wall(
     assert f"volume {volumes[0]}" not in engine.leftovers(owner.workshop, volumes)
 
 
+def test_container_run_by_hand_from_our_image_is_not_ours(
+    engine: DockerEngine, owner: Owner, base: str, network: NetworkSpec
+) -> None:
+    """Labels of an image are inherited; only what was created as a seat is a seat."""
+    made = engine._api.create_container(base, command=["sleep", "1"])["Id"]
+    try:
+        assert engine.observe(owner.workshop).containers == ()
+    finally:
+        engine._api.remove_container(made)
+
+
+def test_image_built_on_ours_is_not_ours(
+    engine: DockerEngine, owner: Owner, base: str, tmp_path: Path
+) -> None:
+    """A teardown must not take an image somebody else made and only started from ours."""
+    (tmp_path / "Dockerfile").write_text("ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\nENV B=2\n")
+    theirs = ImageSpec(f"somebody/{owner.workshop}:1", Role.APP, tmp_path, base=base)
+    engine.build(theirs, {})
+    try:
+        assert theirs.tag not in [image.tag for image in engine.observe(owner.workshop).images]
+    finally:
+        engine.remove_image(theirs.tag)
+
+
 def test_secrets_are_not_in_any_process_list(engine: DockerEngine, running: str) -> None:
     """Values travel over the socket, never as arguments."""
     listed = subprocess.run(

@@ -88,7 +88,7 @@ def boundary(*, as_json: bool) -> Iterator[Output]:
         output.error(exc)
         raise typer.Exit(exc.exit_code) from None
     except KeyboardInterrupt:
-        output.say("interrupted; the same command takes up where this one stopped")
+        output.say("interrupted; `workshop provision` takes up where this one stopped")
         raise typer.Exit(INTERRUPTED) from None
     except BrokenPipeError:
         # Whoever read our output is gone; there is nobody left to tell.
@@ -106,7 +106,7 @@ def confirm(output: Output, question: str, *, yes: bool) -> None:
 
     Raises:
         InputError: nobody is there to ask.
-        KeyboardInterrupt: the answer was no.
+        WorkshopError: the answer was no.
 
     """
     if yes:
@@ -115,7 +115,7 @@ def confirm(output: Output, question: str, *, yes: bool) -> None:
         raise InputError(f"{question} Nobody is here to ask", hint="add --yes")
     output.say(f"{question} [y/N]")
     if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
-        raise KeyboardInterrupt
+        raise WorkshopError("nothing was done")
 
 
 def main() -> None:

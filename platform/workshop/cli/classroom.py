@@ -16,6 +16,11 @@ from workshop.cli.app import (
     boundary,
     confirm,
 )
+from workshop.errors import EngineUnreachable
+
+PruneOption = Annotated[
+    bool, typer.Option("--prune", help="Remove seats the roster no longer names.")
+]
 
 
 @app.command()
@@ -76,12 +81,18 @@ def doctor(roster: RosterOption = DEFAULT_ROSTER, as_json: JsonOption = False) -
     with boundary(as_json=as_json) as output:
         checks = operations.examine(Workspace(roster))
         output.checks(checks)
-        if any(check.verdict is Verdict.FAILED for check in checks):
-            raise typer.Exit(1)
+        failed = {check.name for check in checks if check.verdict is Verdict.FAILED}
+        if "engine" in failed:
+            raise typer.Exit(EngineUnreachable.exit_code)
+        raise typer.Exit(1 if failed else 0)
 
 
 @app.command()
-def plan(roster: RosterOption = DEFAULT_ROSTER, as_json: JsonOption = False) -> None:
+def plan(
+    roster: RosterOption = DEFAULT_ROSTER,
+    prune: PruneOption = False,
+    as_json: JsonOption = False,
+) -> None:
     """Show what provision would do, why, and what would be lost. Nothing is changed.
 
     Example: workshop plan --roster spring.yaml
@@ -90,15 +101,13 @@ def plan(roster: RosterOption = DEFAULT_ROSTER, as_json: JsonOption = False) -> 
     from workshop.workspace import Workspace
 
     with boundary(as_json=as_json) as output:
-        output.plan(operations.plan(Workspace(roster)))
+        output.plan(operations.plan(Workspace(roster), prune=prune))
 
 
 @app.command()
 def provision(
     roster: RosterOption = DEFAULT_ROSTER,
-    prune: Annotated[
-        bool, typer.Option("--prune", help="Remove seats the roster no longer names.")
-    ] = False,
+    prune: PruneOption = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="Let warnings stop the command.")
     ] = False,

@@ -141,7 +141,7 @@ def exec_(
 ) -> None:
     """Run a command inside a seat; its exit status is this command's.
 
-    Example: workshop exec ada -- ls -l /app
+    Example: workshop exec ada -- ls -l /srv/app
     """
     from workshop import operations
     from workshop.workspace import Workspace

@@ -15,12 +15,14 @@ import subprocess
 from collections import deque
 from typing import TYPE_CHECKING
 
-from docker.errors import APIError, BuildError
+from docker.errors import APIError
 
+from workshop import context as contexts
 from workshop.errors import BuildFailed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
     import docker
 
@@ -46,22 +48,24 @@ def build(api: docker.APIClient, spec: ImageSpec, labels: Mapping[str, str]) -> 
         raise BuildFailed(f"{spec.tag} has no source to build from")
     dockerfile = (context / spec.dockerfile).read_text("utf-8", "replace")
     if _BUILDKIT_ONLY.search(dockerfile):
-        _with_buildkit(spec, labels)
+        _with_buildkit(spec, context, labels)
         return
     arguments = {"BASE_IMAGE": spec.base} if spec.base else {}
     try:
-        lines = api.build(
-            path=str(context),
-            dockerfile=spec.dockerfile,
-            tag=spec.tag,
-            buildargs=arguments,
-            labels=dict(labels),
-            rm=True,
-            forcerm=True,
-            decode=True,
-        )
-        _follow(spec, lines)
-    except (APIError, BuildError, TypeError) as exc:
+        with contexts.archive(context, spec.dockerfile) as packed:
+            lines = api.build(
+                fileobj=packed,
+                custom_context=True,
+                dockerfile=spec.dockerfile,
+                tag=spec.tag,
+                buildargs=arguments,
+                labels=dict(labels),
+                rm=True,
+                forcerm=True,
+                decode=True,
+            )
+            _follow(spec, lines)
+    except (APIError, OSError) as exc:
         raise BuildFailed(f"cannot build {context.name}: {exc}") from exc
 
 
@@ -73,19 +77,25 @@ def _follow(spec: ImageSpec, lines: Iterable[Mapping[str, str]]) -> None:
             raise _failure(spec, [*tail, line["error"]])
 
 
-def _with_buildkit(spec: ImageSpec, labels: Mapping[str, str]) -> None:
+def _with_buildkit(spec: ImageSpec, context: Path, labels: Mapping[str, str]) -> None:
     command, environment = _buildkit_command(spec)
     command += ["--progress=plain", "--tag", spec.tag]
     if spec.base:
         command += ["--build-arg", f"BASE_IMAGE={spec.base}"]
     for key, value in labels.items():
         command += ["--label", f"{key}={value}"]
-    command += ["--file", str(_context(spec, spec.dockerfile)), str(spec.context)]
-    done = subprocess.run(
-        command, env={**os.environ, **environment}, capture_output=True, text=True, check=False
-    )
+    command += ["--file", spec.dockerfile, "-"]
+    with contexts.archive(context, spec.dockerfile) as packed:
+        done = subprocess.run(
+            command,
+            env={**os.environ, **environment},
+            stdin=packed,
+            capture_output=True,
+            check=False,
+        )
     if done.returncode:
-        raise _failure(spec, (done.stdout + done.stderr).splitlines()[-SHOWN_LINES:])
+        text = (done.stdout + done.stderr).decode("utf-8", "replace")
+        raise _failure(spec, text.splitlines()[-SHOWN_LINES:])
 
 
 def _buildkit_command(spec: ImageSpec) -> tuple[list[str], dict[str, str]]:
@@ -108,10 +118,6 @@ def _buildkit_command(spec: ImageSpec) -> tuple[list[str], dict[str, str]]:
         f"the Dockerfile of {name} needs BuildKit, and no docker client here can do it",
         hint="install docker-buildx, or take --mount, --link and <<EOF out of the Dockerfile",
     )
-
-
-def _context(spec: ImageSpec, name: str) -> object:
-    return spec.context / name if spec.context else name
 
 
 def _failure(spec: ImageSpec, lines: Sequence[str]) -> BuildFailed:

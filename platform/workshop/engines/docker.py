@@ -69,6 +69,8 @@ class DockerEngine:
     def observe(self, workshop: str, references: Sequence[str] = ()) -> Observed:
         with _mapped():
             containers = self._api.containers(all=True, filters=_of(workshop))
+            # A container somebody ran by hand from one of our images inherits the image's labels.
+            containers = [item for item in containers if labels.CONFIG_HASH in item["Labels"]]
             networks = self._api.networks()
             images = self._api.images()
         mine = [item for item in networks if (item["Labels"] or {}).get(labels.NAME) == workshop]
@@ -325,7 +327,7 @@ def _container(raw: Mapping[str, Any]) -> ObservedContainer:
     return ObservedContainer(
         id=raw["Id"],
         name=raw["Names"][0].lstrip("/") if raw["Names"] else raw["Id"][:12],
-        role=labels.role_of(marks) or Role.PROBE,
+        role=labels.role_of(marks),
         key=marks.get(labels.PARTICIPANT, ""),
         run=marks.get(labels.RUN, ""),
         directory=marks.get(labels.DIRECTORY, ""),
@@ -361,9 +363,9 @@ def _images(
 ) -> Iterator[ObservedImage]:
     for item in raw:
         marks = item.get("Labels") or {}
-        ours = labels.NAME in marks or marks.get(labels.ROLE) == Role.BASE.value
         for tag in item.get("RepoTags") or ():
-            if ours or tag in references:
-                role = labels.role_of(marks) if ours else Role.APP
-                owner = marks.get(labels.NAME, "") if ours else "-"
-                yield ObservedImage(item["Id"], tag, role or Role.APP, owner)
+            if labels.is_own_image(tag, marks):
+                role = labels.role_of(marks) or Role.APP
+                yield ObservedImage(item["Id"], tag, role, marks.get(labels.NAME, ""))
+            elif tag in references:
+                yield ObservedImage(item["Id"], tag, Role.APP, "-")

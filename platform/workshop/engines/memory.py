@@ -67,10 +67,11 @@ class MemoryEngine:
 
     def _seen_images(self, references: frozenset[str]) -> Iterator[ObservedImage]:
         for tag, (image_id, given) in self._images.items():
-            ours = marks.NAME in given or given.get(marks.ROLE) == Role.BASE.value
-            if ours or tag in references:
-                owner = given.get(marks.NAME, "") if ours else "-"
-                yield ObservedImage(image_id, tag, marks.role_of(given) or Role.APP, owner)
+            if marks.is_own_image(tag, given):
+                role = marks.role_of(given) or Role.APP
+                yield ObservedImage(image_id, tag, role, given.get(marks.NAME, ""))
+            elif tag in references:
+                yield ObservedImage(image_id, tag, Role.APP, "-")
 
     def leftovers(self, workshop: str, volumes: Sequence[str] = ()) -> list[str]:
         del volumes

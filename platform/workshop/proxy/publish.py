@@ -41,6 +41,8 @@ class Publisher:
     def stage(self, fingerprint: str, files: Mapping[str, str]) -> None:
         """Write a release whole, under a name nothing reads yet."""
         target = self._release(fingerprint)
+        if _holds(target, files):
+            return
         unfinished = target.with_name(f".{fingerprint}.new")
         shutil.rmtree(unfinished, ignore_errors=True)
         try:
@@ -60,9 +62,11 @@ class Publisher:
             raise PublishFailed(f"cannot write the edge's configuration: {exc.strerror}") from exc
 
     def prepare(self, fingerprint: str) -> None:
-        """Let ``current`` name a release before the edge starts for the first time."""
-        if not (self.directory / "current").is_dir():
-            self._switch(fingerprint)
+        """Let an edge that starts afresh start on this release.
+
+        The one before may name a port the new container may not open.
+        """
+        self._switch(fingerprint)
 
     def publish(self, engine: Engine, edge_id: str, fingerprint: str) -> None:
         """Test the staged release, switch to it, reload, and see that it serves.
@@ -128,3 +132,11 @@ class Publisher:
         newest_first = sorted(releases, key=lambda path: path.stat().st_mtime, reverse=True)
         for path in newest_first[KEPT_RELEASES - 1 :]:
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _holds(directory: Path, files: Mapping[str, str]) -> bool:
+    """Whether a release is there already, whole and unaltered; it may be the one being served."""
+    try:
+        return all((directory / name).read_text("utf-8") == text for name, text in files.items())
+    except OSError:
+        return False

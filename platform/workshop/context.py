@@ -1,0 +1,39 @@
+"""The build context: which files of a directory enter an image.
+
+The content hash and the build read the same list, so whatever is sent is also noticed when it
+changes. Files that hold secrets or belong to the machine stay out even where nobody wrote a
+``.dockerignore``.
+"""
+
+from __future__ import annotations
+
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NEVER = (".env", "**/.env", ".git", ".venv", "**/__pycache__", ".workshop")
+
+
+def files(directory: Path) -> list[str]:
+    """List the files of the context, relative, in a stable order."""
+    from docker.utils.build import exclude_paths  # noqa: PLC0415 - only commands that build pay
+
+    return sorted(exclude_paths(str(directory), _patterns(directory)))
+
+
+def archive(directory: Path, dockerfile: str) -> IO[bytes]:
+    """Pack the context as an uncompressed tar file, the way the engine takes it."""
+    from docker.utils.build import tar  # noqa: PLC0415 - only commands that build pay
+
+    packed: Any = tar(directory, exclude=_patterns(directory), dockerfile=(dockerfile, None))
+    opened: IO[bytes] = packed
+    return opened
+
+
+def _patterns(directory: Path) -> list[str]:
+    ignore = directory / ".dockerignore"
+    lines = ignore.read_text("utf-8").splitlines() if ignore.is_file() else []
+    own = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    # Last, because a later pattern wins: no "!.env" brings a secret back.
+    return [*own, *NEVER]
