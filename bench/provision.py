@@ -159,7 +159,8 @@ def classroom(directory: Path, seats: int) -> Workspace:
     people = "".join(f"  - p{number}\n" for number in range(seats))
     path = directory / "participants.yaml"
     path.write_text(
-        f"workshop:\n  name: bench\n  url: http://localhost:{port}\nparticipants:\n{people}", "utf-8"
+        f"workshop:\n  name: bench\n  url: http://localhost:{port}\nparticipants:\n{people}",
+        "utf-8",
     )
     return Workspace(path)
 
@@ -183,9 +184,13 @@ def against_the_floor(directory: Path, seats: int, rounds: int) -> None:
         else:
             bare, ours = floor(classroom(directory, seats), best), measured(directory, seats)
         ratios.append(ours / bare)
-        print(f"  round {number + 1}: floor {bare:.2f} s, ours {ours:.2f} s, ratio {ratios[-1]:.3f}")
-    print(f"provision of {seats}, ours / floor: median {statistics.median(ratios):.3f}"
-          f" (min {min(ratios):.3f}, max {max(ratios):.3f})")
+        print(
+            f"  round {number + 1}: floor {bare:.2f} s, ours {ours:.2f} s, ratio {ratios[-1]:.3f}"
+        )
+    print(
+        f"provision of {seats}, ours / floor: median {statistics.median(ratios):.3f}"
+        f" (min {min(ratios):.3f}, max {max(ratios):.3f})"
+    )
 
 
 def scaling(directory: Path, sizes: list[int]) -> None:
@@ -218,14 +223,18 @@ def unchanged(directory: Path, seats: int) -> None:
         whole.append(command(directory, "provision"))
     seen = survey(Workspace(work.roster_path, lambda: work.engine))
     assert make_plan(seen.desired, seen.observed).is_empty
-    print(f"unchanged provision of {seats}: {statistics.median(ratios):.2f} list calls,"
-          f" the whole command {statistics.median(whole):.2f} s, 0 mutations")
+    print(
+        f"unchanged provision of {seats}: {statistics.median(ratios):.2f} list calls,"
+        f" the whole command {statistics.median(whole):.2f} s, 0 mutations"
+    )
     command(directory, "teardown", "--yes", "--keep-images")
 
 
 def main() -> None:
     """Run what was asked for."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--seats", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--scale", default="10,30,100", help="sizes, or empty for none")

@@ -131,7 +131,7 @@ def test_seat_with_the_wrong_identity_is_named(work: Workspace) -> None:
 
 def test_killed_seat_is_told_and_repaired(provisioned: Workspace, next_command: Next) -> None:
     """Status tells the truth, and provision repairs that seat alone."""
-    provisioned.engine.signal(running(provisioned)["bob"].id, "SIGKILL")
+    memory(provisioned).kill(running(provisioned)["bob"].id)
     found = {seat.name: seat.state for seat in status(next_command(provisioned)).seats}
 
     assert found == {"ada": "live", "bob": "stopped", "grace": "live"}
@@ -273,7 +273,7 @@ def test_edge_that_starts_afresh_starts_on_the_new_release(
     path.write_text(path.read_text().replace("18999", "18997"))
     provisioned.engine.remove(running(provisioned)["edge"].id)
     broken = EngineError("cannot run nginx -t")
-    memory(provisioned).broken["signal SIGHUP", "class-edge"] = broken
+    memory(provisioned).broken["run", "class-edge"] = broken
     operations.provision(next_command(provisioned))
 
     live = provisioned.edge_directory / "current" / "nginx.conf"
@@ -494,3 +494,38 @@ def test_edge_is_a_container_of_the_same_kind(provisioned: Workspace) -> None:
 
     assert edge is not None
     assert list(operations.logs(provisioned, "edge", tail=5, follow=False)) == ["edge says hello"]
+
+
+def test_provision_after_an_unproven_one_asks_everybody_again(
+    work: Workspace, next_command: Next
+) -> None:
+    """A command that ended before its proof leaves the proof to the next one."""
+    work.probe.lies["ada"] = "bob"  # type: ignore[attr-defined]
+    operations.provision(work)
+    work.probe.lies.clear()  # type: ignore[attr-defined]
+    report = operations.provision(next_command(work))
+
+    assert [f"{step.action} {step.name}" for step in report.plan.steps] == ["verify identity"]
+    assert operations.provision(next_command(work)).plan.is_empty
+
+
+def test_seat_the_engine_refuses_to_start_is_made_anew(
+    provisioned: Workspace, next_command: Next
+) -> None:
+    """An engine killed in the middle of a start refuses that container for ever."""
+    bob = running(provisioned)["bob"]
+    memory(provisioned).kill(bob.id)
+    engine = memory(provisioned)
+    refused = iter([EngineError("id already in use")])
+    start = engine.start
+
+    def start_but_not_at_first(container_id: str) -> None:
+        for error in refused:
+            raise error
+        start(container_id)
+
+    engine.start = start_but_not_at_first  # type: ignore[method-assign]
+    report = operations.provision(next_command(provisioned))
+
+    assert report.ok
+    assert running(provisioned)["bob"].id != bob.id

@@ -71,6 +71,23 @@ def test_plan_exited_container_is_started(running: Survey) -> None:
     )
 
 
+def test_plan_container_that_never_started_is_replaced(running: Survey) -> None:
+    """What an interrupted command created is not trusted to start at its address."""
+    created = changed(running, "bob", state=State.CREATED, status="Created", address=None)
+
+    assert "#1 seat bob: replace, never started" in text(running, containers=created)
+
+
+def test_plan_after_an_unproven_apply_is_the_proof(running: Survey) -> None:
+    """Nothing to change, but every seat must still show who it is."""
+    plan = make_plan(running.desired, running.observed, unproven=True)
+
+    assert str(plan) == (
+        "class: 3 unchanged\n"
+        "  #1 routes identity: verify, the last command ended before every seat had answered"
+    )
+
+
 def test_plan_paused_container_is_resumed(running: Survey) -> None:
     """A paused seat goes on where it stopped."""
     paused = changed(running, "bob", state=State.PAUSED, status="Up 3 minutes (Paused)")

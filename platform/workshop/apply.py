@@ -227,8 +227,7 @@ class _Run:
             container = step.old[0]
             engine.restart(container)
         elif step.action in {Action.START, Action.RESUME}:
-            container = step.old[0]
-            engine.start(container)
+            container = self._start(step.old[0], spec)
         else:
             for old in step.old:
                 engine.remove(old)
@@ -239,6 +238,21 @@ class _Run:
             return None
         self.tools.emit(StepProgress(step, "started"))
         return self._ready(step, spec, container)
+
+    def _start(self, container: str, spec: ContainerSpec) -> str:
+        """Start what stands there; put a fresh one in its place where the engine cannot.
+
+        An engine that was killed while it started a container refuses it for ever after
+        (https://github.com/moby/moby/issues/40613).
+        """
+        engine = self.tools.engine
+        try:
+            engine.start(container)
+        except EngineError:
+            engine.remove(container)
+            container = engine.create(spec, self.desired.owner)
+            engine.start(container)
+        return container
 
     def _image(self, step: Step, spec: ImageSpec) -> None:
         if spec.role is Role.BASE:
@@ -298,6 +312,8 @@ class _Run:
             await asyncio.sleep(LOOK_SECONDS)
             if not self._waiting:
                 return
+            # Whoever starts while the engine answers may be listed as it was before.
+            watched = frozenset(self._waiting)
             try:
                 seen = await asyncio.to_thread(
                     self.tools.engine.observe, self.desired.owner.workshop
@@ -305,7 +321,7 @@ class _Run:
             except WorkshopError:
                 continue
             for item in seen.containers:
-                if item.state is State.RUNNING or item.id not in self._waiting:
+                if item.state is State.RUNNING or item.id not in watched & self._waiting.keys():
                     continue
                 if item.id in struck or item.state is State.EXITED:
                     self._waiting[item.id][1].cancel()
@@ -337,7 +353,9 @@ class _Run:
         edge = self.desired.edge
         if edge is None:
             return None
-        deadline = time.monotonic() + _IDENTITY_SECONDS
+        waits = self.plan.unproven and seat.key in self.plan.unchanged
+        seconds = self.tools.settings.ready_seconds if waits else _IDENTITY_SECONDS
+        deadline = time.monotonic() + seconds
         while True:
             try:
                 answer = await self.tools.probe.get(

@@ -42,7 +42,12 @@ def examine(work: Workspace) -> list[Check]:
 def plan(work: Workspace, *, prune: bool = False) -> Plan:
     """Say what ``provision`` would do: ``workshop plan``."""
     seen = survey(work)
-    made = make_plan(seen.desired, seen.observed, prune=None if prune else frozenset())
+    made = make_plan(
+        seen.desired,
+        seen.observed,
+        prune=None if prune else frozenset(),
+        unproven=state.is_unproven(work.state_directory),
+    )
     return replace(made, warnings=(*made.warnings, *_capacity_warnings(work)))
 
 
@@ -135,7 +140,8 @@ def _alone(work: Workspace) -> Iterator[None]:
 
 def _converge(work: Workspace, *, prune: frozenset[str] | None, strict: bool = False) -> Report:
     seen = survey(work)
-    made = make_plan(seen.desired, seen.observed, prune=prune)
+    unproven = state.is_unproven(work.state_directory)
+    made = make_plan(seen.desired, seen.observed, prune=prune, unproven=unproven)
     return _carry_out(work, seen, made, strict=strict)
 
 
@@ -153,7 +159,10 @@ def _carry_out(work: Workspace, seen: Survey, made: Plan, *, strict: bool) -> Re
         if any(step.kind is Kind.EDGE for step in made.steps):
             publisher.prepare(seen.desired.edge_config)
     tools = Tools(work.engine, work.probe, publisher, work.settings, work.emit)
-    return applying.apply(made, seen.desired, tools)
+    state.set_unproven(work.state_directory, unproven=True)
+    report = applying.apply(made, seen.desired, tools)
+    state.set_unproven(work.state_directory, unproven=not report.ok)
+    return report
 
 
 def _warn(work: Workspace, warnings: Sequence[str], *, strict: bool) -> None:

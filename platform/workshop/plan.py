@@ -86,6 +86,8 @@ class Plan:
     unchanged: tuple[str, ...] = ()
     """Participants whose seats stay untouched."""
     warnings: tuple[str, ...] = ()
+    unproven: bool = False
+    """Whether an earlier command ended before the seats that stay were proved right."""
 
     @property
     def is_empty(self) -> bool:
@@ -105,7 +107,13 @@ class Plan:
         return "\n".join([*lines, *(f"  warning: {text}" for text in self.warnings)])
 
 
-def make_plan(desired: Desired, observed: Observed, *, prune: frozenset[str] | None = None) -> Plan:
+def make_plan(
+    desired: Desired,
+    observed: Observed,
+    *,
+    prune: frozenset[str] | None = None,
+    unproven: bool = False,
+) -> Plan:
     """Compare and return the steps that make ``observed`` equal ``desired``.
 
     Args:
@@ -113,9 +121,11 @@ def make_plan(desired: Desired, observed: Observed, *, prune: frozenset[str] | N
         observed: one snapshot of the engine.
         prune: participants whose seats may be removed when the roster no longer names them;
             ``None`` allows all. Others stay, with a warning.
+        unproven: whether the last command ended before its proof; then even a plan without
+            changes asks every seat who it is.
 
     """
-    return _Planner(desired, observed, prune).plan()
+    return _Planner(desired, observed, prune, unproven=unproven).plan()
 
 
 def make_teardown(desired: Desired, observed: Observed, *, keep_images: bool = False) -> Plan:
@@ -140,7 +150,15 @@ def make_restart(
 class _Planner:
     """Collects steps; each method handles one kind of object, in the order of the story."""
 
-    def __init__(self, desired: Desired, observed: Observed, prune: frozenset[str] | None) -> None:
+    def __init__(
+        self,
+        desired: Desired,
+        observed: Observed,
+        prune: frozenset[str] | None,
+        *,
+        unproven: bool = False,
+    ) -> None:
+        self.unproven = unproven
         self.desired = desired
         self.observed = observed
         self.prune = prune
@@ -163,6 +181,7 @@ class _Planner:
             tuple(self.steps),
             tuple(self.unchanged),
             tuple(self.warnings),
+            self.unproven,
         )
 
     def _edge(self) -> list[int]:
@@ -295,8 +314,10 @@ class _Planner:
 
     def _verify(self, *, needs: Sequence[int] = (), after: Sequence[int] = ()) -> None:
         """End every apply with the proof that each name leads to its own seat."""
-        if self.steps and self.desired.seats:
+        if (self.steps or self.unproven) and self.desired.seats:
             cause = "each name must lead to its own seat"
+            if not self.steps:
+                cause = "the last command ended before every seat had answered"
             self._add(Kind.ROUTES, "identity", Action.VERIFY, cause, needs=needs, after=after)
 
     # -- teardown -----------------------------------------------------------------------------
@@ -377,8 +398,11 @@ def _decide(  # noqa: PLR0911 - a flat list of cases reads best
         if spec.address is not None and keep.address != spec.address:
             return Action.REPLACE, f"has address {keep.address} instead of {spec.address}"
         return None, ""
-    if keep.state in {State.EXITED, State.CREATED}:
+    if keep.state is State.EXITED:
         return Action.START, f"not running: {keep.status}"
+    if keep.state is State.CREATED:
+        # An engine that died meanwhile has forgotten the address, or cannot start it any more.
+        return Action.REPLACE, "never started: left over from an interrupted command"
     if keep.state is State.PAUSED:
         return Action.RESUME, "paused"
     return Action.REPLACE, f"not running: {keep.status}"

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 DIRECTORY = ".workshop"
+UNPROVEN = "unproven"
 SLOTS_PER_SHARD = 250
 """Seats on one bridge. The kernel allows 1,023 ports, and an ARP broadcast to more than 1,000 is
 dropped (https://github.com/moby/moby/issues/44973)."""
@@ -91,6 +92,20 @@ def save(directory: Path, state: State) -> None:
     """Write ``state`` so that a crash leaves either the old or the new file, whole."""
     text = json.dumps({"schema": SCHEMA, **asdict(state)}, indent=1, sort_keys=True)
     write_atomically(directory / "state.json", text + "\n")
+
+
+def is_unproven(directory: Path) -> bool:
+    """Whether the last apply ended before every seat had answered under its own name."""
+    return (directory / UNPROVEN).exists()
+
+
+def set_unproven(directory: Path, *, unproven: bool) -> None:
+    """Remember, across a crash, that what runs has yet to be proved right."""
+    path = directory / UNPROVEN
+    if unproven:
+        path.touch(mode=0o600)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, text: str, mode: int = 0o600) -> None:

@@ -41,6 +41,8 @@ T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
 PATIENCE = 30.0
 """Seconds an engine may take to start, stop or vanish; unloaded it takes one."""
+_HOME = Path("/var/tmp")
+_PREFIX = "wst"
 _PAUSE = 0.05
 _NEW_NETWORK = 0x40000000
 _TOOLS = ("dockerd", "docker", "nsenter", "ip", "umount")
@@ -58,15 +60,25 @@ def lacking() -> str:
 @contextlib.contextmanager
 def private_engine() -> Iterator[PrivateEngine]:
     """Run an engine for the length of the block, then remove every trace of it."""
-    name = f"wst{uuid.uuid4().hex[:8]}"
+    clear_abandoned()
+    name = f"{_PREFIX}{os.getpid()}x{uuid.uuid4().hex[:4]}"
     # A socket's path has at most 107 characters, which pytest's directories use up.
-    engine = PrivateEngine(name, Path(tempfile.mkdtemp(prefix=f"{name}-", dir="/var/tmp")))
+    engine = PrivateEngine(name, Path(tempfile.mkdtemp(prefix=f"{name}-", dir=_HOME)))
     try:
         engine.prepare()
         engine.start()
         yield engine
     finally:
         engine.clear()
+
+
+def clear_abandoned() -> None:
+    """Remove the engines of test runs that were killed before they could do it themselves."""
+    for directory in _HOME.glob(f"{_PREFIX}*x*-*"):
+        name = directory.name.partition("-")[0]
+        owner = name.removeprefix(_PREFIX).partition("x")[0]
+        if owner.isdecimal() and not Path("/proc", owner).exists():
+            PrivateEngine(name, directory).clear()
 
 
 @dataclass

@@ -90,10 +90,6 @@ class Engine(Protocol):
         """Stop (SIGTERM, bounded wait) and start a container."""
         ...
 
-    def signal(self, container_id: str, name: str) -> None:
-        """Send a signal to a container's first process."""
-        ...
-
     def remove(self, container_id: str) -> None:
         """Stop and remove a container with its anonymous volumes; gone already is no error."""
         ...

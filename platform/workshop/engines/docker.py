@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import docker
@@ -67,12 +68,14 @@ class DockerEngine:
         )
 
     def observe(self, workshop: str, references: Sequence[str] = ()) -> Observed:
-        with _mapped():
+        # Side by side: listing images costs the engine as much as all the rest together.
+        with _mapped(), ThreadPoolExecutor(2) as pool:
+            listed = pool.submit(self._api.images)
+            networks_listed = pool.submit(self._api.networks)
             containers = self._api.containers(all=True, filters=_of(workshop))
-            # A container somebody ran by hand from one of our images inherits the image's labels.
-            containers = [item for item in containers if labels.CONFIG_HASH in item["Labels"]]
-            networks = self._api.networks()
-            images = self._api.images()
+            networks, images = networks_listed.result(), listed.result()
+        # A container somebody ran by hand from one of our images inherits the image's labels.
+        containers = [item for item in containers if labels.CONFIG_HASH in item["Labels"]]
         mine = [item for item in networks if (item["Labels"] or {}).get(labels.NAME) == workshop]
         others = [item for item in networks if item not in mine]
         return Observed(
@@ -228,10 +231,6 @@ class DockerEngine:
     def restart(self, container_id: str) -> None:
         with _mapped():
             self._api.restart(container_id, timeout=STOP_SECONDS)
-
-    def signal(self, container_id: str, name: str) -> None:
-        with _mapped():
-            self._api.kill(container_id, signal=name)
 
     def remove(self, container_id: str) -> None:
         with _mapped(), contextlib.suppress(DockerNotFound):

@@ -179,12 +179,6 @@ class MemoryEngine:
         self._record("restart", held.spec.name)
         self._become(container_id, State.RUNNING, "Up 1 second", held.spec.address)
 
-    def signal(self, container_id: str, name: str) -> None:
-        held = self._get(container_id)
-        self._record(f"signal {name}", held.spec.name)
-        if name == "SIGKILL":
-            self._become(container_id, State.EXITED, "Exited (137) 1 second ago", None)
-
     def remove(self, container_id: str) -> None:
         with self._lock:
             held = self._held.get(container_id)
@@ -194,12 +188,20 @@ class MemoryEngine:
 
     def run(self, container_id: str, command: Sequence[str]) -> tuple[int, str]:
         held = self._get(container_id)
+        self._record("run", held.spec.name)
         if held.seen.state is not State.RUNNING:
             raise Conflict(f"container {held.spec.name} is not running")
         return 0, " ".join(command)
 
     def attach(self, container_id: str, command: Sequence[str]) -> int:
         return self.run(container_id, command)[0]
+
+    # -- accidents ----------------------------------------------------------------------------
+
+    def kill(self, container_id: str) -> None:
+        """Let a container die the way a crash or a careless hand would."""
+        self._get(container_id)
+        self._become(container_id, State.EXITED, "Exited (137) 1 second ago", None)
 
     # -- inside -------------------------------------------------------------------------------
 

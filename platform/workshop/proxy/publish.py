@@ -83,12 +83,12 @@ class Publisher:
         before = self._current()
         self._switch(fingerprint)
         try:
-            engine.signal(edge_id, "SIGHUP")
+            _reload(engine, edge_id)
             asyncio.run(self._serving(fingerprint))
         except (PublishFailed, EngineError):
             if before and before != fingerprint:
                 self._switch(before)
-                engine.signal(edge_id, "SIGHUP")
+                _reload(engine, edge_id)
             raise
         self._forget_old(fingerprint)
 
@@ -140,3 +140,14 @@ def _holds(directory: Path, files: Mapping[str, str]) -> bool:
         return all((directory / name).read_text("utf-8") == text for name, text in files.items())
     except OSError:
         return False
+
+
+def _reload(engine: Engine, edge_id: str) -> None:
+    """Let nginx read its configuration again, by a signal from inside the container.
+
+    The engine takes a signal sent through its own API for a wish to stop, and no longer starts
+    the edge again after a crash or a reboot (https://github.com/moby/moby/issues/41302).
+    """
+    status, output = engine.run(edge_id, ["sh", "-c", "kill -HUP 1"])
+    if status:
+        raise PublishFailed(f"nginx cannot be told to reload: {output.strip()}")

@@ -1,0 +1,159 @@
+"""What the edge serves, as frozen data: the last allow-list before text becomes configuration.
+
+The roster has checked the names already. They are checked again here because this is the one
+place every value passes on its way into nginx.conf; ingress-nginx had a series of directive
+injections (CVE-2021-25745, CVE-2025-1098, CVE-2026-24512) by escaping instead of refusing. Free
+text (titles, display names) reaches only the HTML pages, where Jinja2 escapes it.
+"""
+
+import ipaddress
+import re
+from collections import Counter
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+NAME = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
+NAME_LENGTHS = range(2, 33)
+HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
+PATH = re.compile(r"(?:/[A-Za-z0-9][A-Za-z0-9._-]*)+")
+
+EDGE_PATHS = frozenset({"healthz", "llm", "v2"})
+"""First path segments the edge answers itself, now or soon; no seat may be called so."""
+
+LOCAL_NAMES = ("localhost", "127.0.0.1")
+
+
+def _require(legal: object, where: str, found: object, expected: str) -> None:
+    if not legal:
+        raise ValueError(f"{where}: {found!r} is not {expected}")
+
+
+def _legal_address(address: str) -> bool:
+    """Accept unicast IPv4 only, and not link-local: cloud metadata lives there."""
+    try:
+        ip = ipaddress.IPv4Address(address)
+    except ValueError:
+        return False
+    return not (ip.is_unspecified or ip.is_multicast or ip.is_link_local or ip.is_reserved)
+
+
+@dataclass(frozen=True)
+class Route:
+    """One seat: `/<name>/` is served by `address:port`.
+
+    The address is a number, never a host name: one name that does not resolve stops nginx from
+    starting, for everybody.
+    """
+
+    name: str
+    address: str
+    port: int = 8000
+    display_name: str = ""
+
+    def __post_init__(self) -> None:
+        legal = NAME.fullmatch(self.name) and len(self.name) in NAME_LENGTHS
+        _require(legal, "route name", self.name, "a lower-case slug of 2 to 32 characters")
+        _require(self.name not in EDGE_PATHS, "route name", self.name, "free: the edge uses it")
+        _require(_legal_address(self.address), "route address", self.address, "a unicast IPv4")
+        _require(self.port in range(1, 65536), "route port", self.port, "a TCP port")
+
+    @property
+    def upstream(self) -> str:
+        """The name of the nginx upstream; the prefix keeps it apart from any real host name."""
+        return f"seat-{self.name}"
+
+    @property
+    def label(self) -> str:
+        """What people read on the landing page."""
+        return self.display_name or self.name
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much one seat may take, whoever asks.
+
+    Keyed by seat, not by client: a class shares one public address.
+    """
+
+    requests_per_second: int = 50
+    """Steady rate; a page with 100 assets fits into the burst."""
+    burst: int = 200
+    connections: int = 100
+    """Requests in flight, open streams and WebSockets included."""
+    body_bytes: int = 2 * 1024 * 1024
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            _require(isinstance(value, int) and value > 0, f"limits.{name}", value, "positive")
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """How the edge talks to every seat; times in seconds."""
+
+    keepalive: int = 32
+    """Idle connections kept per seat and worker: with 4 the throughput was half."""
+    idle: int = 4
+    """Shorter than uvicorn's 5, so that the edge, not the app, closes an idle connection and no
+    POST is sent into a closing one."""
+    connect: int = 2
+    read: int = 3600
+    """A quiet event stream or WebSocket lives this long."""
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            _require(isinstance(value, int) and value > 0, f"upstream.{name}", value, "positive")
+
+
+@dataclass(frozen=True)
+class Edge:
+    """Everything the templates may know. Two equal edges render to equal bytes."""
+
+    title: str
+    url: str
+    """How people reach the workshop: scheme, host and perhaps a port."""
+    routes: tuple[Route, ...] = ()
+    landing: bool = True
+    """Whether `/` lists the seats."""
+    listen: int = 8080
+    server_names: tuple[str, ...] = ()
+    """More hosts the workshop answers to, beside the one in `url` and the local ones."""
+    limits: Limits = Limits()
+    upstream: Upstream = Upstream()
+    workers: int = 0
+    """Worker processes; 0 means one per core."""
+    directory: str = "/edge/current"
+    """Where the rendered files are found once live; pages are opened there at request time."""
+    scratch: str = "/tmp"  # noqa: S108 - the only writable place in the edge's read-only container
+    access_log: str = "/dev/stdout"
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.url)
+        legal = parts.scheme in {"http", "https"} and parts.path in {"", "/"} and not parts.query
+        _require(legal, "edge url", self.url, "http(s)://host[:port]")
+        for host in self.hosts:
+            _require(HOST.fullmatch(host), "edge host", host, "a host name or IPv4 address")
+        _require(self.listen in range(1, 65536), "edge listen", self.listen, "a TCP port")
+        _require(self.workers in range(257), "edge workers", self.workers, "0 to 256")
+        for path in (self.directory, self.scratch, self.access_log):
+            _require(PATH.fullmatch(path), "edge path", path, "a plain absolute path")
+        object.__setattr__(self, "routes", tuple(sorted(self.routes, key=lambda r: r.name)))
+        self._require_unique("name", [route.name for route in self.routes])
+        self._require_unique("address", [f"{r.address}:{r.port}" for r in self.routes])
+
+    @staticmethod
+    def _require_unique(what: str, values: list[str]) -> None:
+        """Two seats with one name or one address would show one person's app as another's."""
+        twice = sorted(value for value, times in Counter(values).items() if times > 1)
+        _require(not twice, f"routes: {what}", twice, "used once")
+
+    @property
+    def scheme(self) -> str:
+        """The scheme people use; TLS may end in front of the edge."""
+        return urlsplit(self.url).scheme
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Every Host the edge answers to, the public one first."""
+        public = urlsplit(self.url).hostname or ""
+        return tuple(dict.fromkeys((public, *self.server_names, *LOCAL_NAMES)))

@@ -1,0 +1,29 @@
+"""One running edge for every test which only asks it something."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import lab as laboratory
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="session")
+def ports() -> Iterator[dict[str, int]]:
+    """Run the stand-in apps."""
+    with laboratory.apps() as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def lab(
+    ports: dict[str, int], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[laboratory.Lab]:
+    """Run the edge in front of them, with one more seat behind which nobody listens."""
+    directory = tmp_path_factory.mktemp("edge")
+    edge = laboratory.edge_for({**ports, "down": laboratory.free_port()}, directory)
+    with laboratory.running(edge, directory) as started:
+        yield started

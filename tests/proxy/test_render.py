@@ -1,0 +1,287 @@
+"""What is rendered: golden text, and the structure every seat's location must have."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import crossplane
+import jinja2
+import lab
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from workshop.proxy.render import fingerprint, render
+from workshop.proxy.routes import EDGE_PATHS, Edge, Route
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+EDGE = Edge(
+    title="Deploying Code",
+    url="http://localhost:8080",
+    routes=(
+        Route("ada", "172.30.0.2", 8000, "Ada Lovelace"),
+        Route("grace", "172.30.0.3", 8000, "Grace <b>Hopper</b> & co"),
+    ),
+)
+HEADERS = {
+    "Host", "X-Real-IP", "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host",
+    "X-Forwarded-Prefix", "X-Forwarded-Port", "Forwarded", "Proxy", "Upgrade", "Connection",
+}  # fmt: skip
+ACCEL = {"Redirect", "Expires", "Limit-Rate", "Buffering", "Charset"}
+
+
+def tree(edge: Edge, directory: Path) -> list[dict[str, Any]]:
+    """Parse the rendered configuration."""
+    parsed = crossplane.parse(str(lab.write(edge, directory)), single=True, strict=False)
+    assert parsed["status"] == "ok", parsed["errors"]
+    http = next(item for item in parsed["config"][0]["parsed"] if item["directive"] == "http")
+    block: list[dict[str, Any]] = http["block"]
+    return block
+
+
+def workshop_server(edge: Edge, directory: Path) -> list[dict[str, Any]]:
+    """Find the server block which holds the seats."""
+    servers = [item["block"] for item in tree(edge, directory) if item["directive"] == "server"]
+    assert len(servers) == 2
+    block: list[dict[str, Any]] = servers[1]
+    return block
+
+
+def locations(server: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Every location by its arguments."""
+    return {" ".join(i["args"]): i["block"] for i in server if i["directive"] == "location"}
+
+
+def args(block: list[dict[str, Any]], directive: str) -> list[list[str]]:
+    """Find the arguments of each use of a directive, in order."""
+    return [item["args"] for item in block if item["directive"] == directive]
+
+
+def proxying(edge: Edge, directory: Path) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Every location which passes requests on."""
+    for name, block in locations(workshop_server(edge, directory)).items():
+        if args(block, "proxy_pass"):
+            yield name, block
+
+
+@pytest.mark.parametrize("name", sorted(render(EDGE, lab.TEMPLATES)))
+def test_two_seats_render_the_golden_file(name: str, golden: Callable[[str, str], None]) -> None:
+    """The whole text is the contract: a change of one character is seen in review."""
+    golden(f"proxy/two-seats/{name}", render(EDGE, lab.TEMPLATES)[name])
+
+
+def test_landing_switched_off_names_nobody(golden: Callable[[str, str], None]) -> None:
+    """A class that does not want its list public gets a front page without it."""
+    page = render(replace(EDGE, landing=False), lab.TEMPLATES)["pages/landing.html"]
+
+    assert "Ada" not in page
+    assert "/ada/" not in page
+    golden("proxy/landing-off.html", page)
+
+
+def test_rendering_twice_gives_the_same_bytes() -> None:
+    """Otherwise every apply would reload the edge."""
+    assert render(EDGE, lab.TEMPLATES) == render(EDGE, lab.TEMPLATES)
+
+
+def test_display_name_with_markup_is_escaped() -> None:
+    """A participant's free text never becomes part of the page's structure."""
+    hostile = Route("eve", "10.0.0.1", 8000, "<script>alert('x')</script>\"&")
+    page = render(replace(EDGE, routes=(hostile,), title="<i>T</i>"), lab.TEMPLATES)
+
+    assert not any("<script" in text or "<i>T" in text for text in page.values())
+    assert "&lt;script&gt;" in page["pages/landing.html"]
+
+
+def test_free_text_never_reaches_the_configuration() -> None:
+    """Titles and display names may hold anything, so nginx.conf holds neither."""
+    odd = '};{ "$uri'
+    routes = (replace(EDGE.routes[0], display_name=odd), EDGE.routes[1])
+    strip = re.compile(r'"config":"[0-9a-f]+"')
+    before = strip.sub("", render(EDGE, lab.TEMPLATES)["nginx.conf"])
+    after = strip.sub(
+        "", render(replace(EDGE, title=odd, routes=routes), lab.TEMPLATES)["nginx.conf"]
+    )
+
+    assert before == after
+
+
+def test_template_with_an_unknown_variable_is_an_error(tmp_path: Path) -> None:
+    """An empty string in a live configuration would be worse than no configuration."""
+    (tmp_path / "nginx.conf.j2").write_text("{{ edge.nonsense }}", "utf-8")
+
+    with pytest.raises(jinja2.UndefinedError):
+        render(EDGE, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"routes": EDGE.routes[:1]},
+        {"routes": (replace(EDGE.routes[0], address="172.30.0.9"), EDGE.routes[1])},
+        {"routes": (replace(EDGE.routes[0], display_name="A."), EDGE.routes[1])},
+        {"title": "Other"},
+        {"landing": False},
+        {"limits": replace(EDGE.limits, burst=201)},
+    ],
+)
+def test_any_changed_value_changes_the_fingerprint(change: dict[str, Any]) -> None:
+    """The publisher believes the fingerprint, so nothing may change behind its back."""
+    assert fingerprint(replace(EDGE, **change), lab.TEMPLATES) != fingerprint(EDGE, lab.TEMPLATES)
+
+
+def test_changed_template_changes_the_fingerprint(tmp_path: Path) -> None:
+    """An upgrade of the platform reaches an edge whose routes stayed the same."""
+    (tmp_path / "a.j2").write_text("one", "utf-8")
+    before = fingerprint(EDGE, tmp_path)
+    (tmp_path / "a.j2").write_text("two", "utf-8")
+
+    assert fingerprint(EDGE, tmp_path) != before
+
+
+def test_fingerprint_is_in_the_configuration() -> None:
+    """`GET /healthz` says which configuration runs."""
+    assert (
+        f'"config":"{fingerprint(EDGE, lab.TEMPLATES)}"'
+        in render(EDGE, lab.TEMPLATES)["nginx.conf"]
+    )
+
+
+def test_fingerprint_of_300_seats_takes_milliseconds() -> None:
+    """An apply that changes nothing asks for it each time; the best of ten, for noisy machines."""
+    edge = replace(EDGE, routes=many(300))
+    times = []
+    for _ in range(10):
+        start = time.perf_counter()
+        fingerprint(edge, lab.TEMPLATES)
+        times.append(time.perf_counter() - start)
+
+    assert min(times) < 0.005
+
+
+def many(count: int) -> tuple[Route, ...]:
+    """Make a class."""
+    return tuple(Route(f"p{n:03d}", f"10.1.{n // 250}.{n % 250 + 1}") for n in range(count))
+
+
+def test_every_proxying_location_sets_every_header(tmp_path: Path) -> None:
+    """Headers are not inherited beside a local one, so each location carries the whole set."""
+    for name, block in proxying(EDGE, tmp_path):
+        assert {first for first, _ in args(block, "proxy_set_header")} == HEADERS, name
+        assert "$proxy_add_x_forwarded_for" not in str(block)
+
+
+def test_plain_locations_pass_no_upgrade_and_their_own_prefix(tmp_path: Path) -> None:
+    """Only @careful may upgrade; the prefix is a literal, so it cannot be steered."""
+    for name, block in proxying(EDGE, tmp_path):
+        headers = dict(args(block, "proxy_set_header"))
+        if name != "@careful":
+            assert headers["Upgrade"] == headers["Connection"] == ""
+            assert name == f"^~ {headers['X-Forwarded-Prefix']}/"
+
+
+def test_every_seat_checks_before_it_passes_on(tmp_path: Path) -> None:
+    """The guard comes first and its upstream is the seat's own."""
+    for name, block in proxying(EDGE, tmp_path):
+        assert block[0 if name != "@careful" else 1]["directive"] == "if", name
+        if name != "@careful":
+            seat = name.removeprefix("^~ /").removesuffix("/")
+            assert args(block, "set") == [["$seat", seat]]
+            assert args(block, "proxy_pass") == [[f"http://seat-{seat}/"]]
+            assert "!=" in block[0]["args"]
+            assert args(block[0]["block"], "return") == [["418"]]
+
+
+def test_protection_stands_once_and_is_overridden_nowhere(tmp_path: Path) -> None:
+    """List directives are inherited whole unless a location has one of its own."""
+    http = tree(EDGE, tmp_path)
+
+    assert set(args(http, "proxy_ignore_headers")[0]) == {f"X-Accel-{name}" for name in ACCEL}
+    assert args(http, "proxy_buffering") == args(http, "proxy_request_buffering") == [["off"]]
+    assert args(http, "proxy_max_temp_file_size") == [["0"]]
+    assert {"Service-Worker-Allowed", "Alt-Svc", "Clear-Site-Data"} < {
+        first for (first,) in args(http, "proxy_hide_header")
+    }
+    own = {"proxy_ignore_headers", "proxy_hide_header", "proxy_buffering", "proxy_intercept_errors"}
+    server = workshop_server(EDGE, tmp_path)
+    for block in (server, *locations(server).values()):
+        assert not own & {item["directive"] for item in block}
+
+
+def test_no_location_is_a_regular_expression_and_nothing_rewrites(tmp_path: Path) -> None:
+    """Regex locations are tried one by one; regex rewrites had CVE-2026-42945 and CVE-2026-9256."""
+    server = workshop_server(EDGE, tmp_path)
+
+    assert not [name for name in locations(server) if name.startswith("~")]
+    assert "rewrite" not in {item["directive"] for item in server}
+    assert not any(args(block, "rewrite") for block in locations(server).values())
+
+
+def test_only_internal_location_is_the_pages(tmp_path: Path) -> None:
+    """A seat could reach an internal location only by X-Accel-Redirect; there is nothing there."""
+    found = locations(workshop_server(EDGE, tmp_path))
+
+    assert [name for name, block in found.items() if args(block, "internal")] == ["/.pages/"]
+
+
+def test_upstreams_are_kept_alive_and_bounded(tmp_path: Path) -> None:
+    """Without keepalive every request opens a connection; without max_conns one seat takes all."""
+    upstreams = [i for i in tree(EDGE, tmp_path) if i["directive"] == "upstream"]
+
+    assert [i["args"] for i in upstreams] == [["seat-ada"], ["seat-grace"]]
+    for upstream in upstreams:
+        assert args(upstream["block"], "keepalive") == [["32"]]
+        assert "max_conns=100" in args(upstream["block"], "server")[0]
+
+
+def test_log_holds_no_secret() -> None:
+    """A query string, a cookie or a credential may be somebody's key."""
+    text = render(EDGE, lab.TEMPLATES)["nginx.conf"]
+    formats = "\n".join(re.findall(r"log_format .*?;\n", text, re.DOTALL))
+
+    assert formats.count('"seat":"$seat"') == 2
+    for secret in (
+        "request_uri",
+        '$request"',
+        "args",
+        "query",
+        "cookie",
+        "authorization",
+        "referer",
+    ):
+        assert secret not in formats
+
+
+part = st.sampled_from(["a", "al", "ali", "alice", "carl", "carlos", "default", "include", "x1"])
+slug = st.lists(part, min_size=1, max_size=4).map("-".join)
+slugs = st.sets(
+    st.one_of(slug, st.from_regex(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", fullmatch=True)).filter(
+        lambda name: 2 <= len(name) <= 32 and name not in EDGE_PATHS
+    ),
+    max_size=40,
+)
+
+
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(names=slugs)
+def test_any_set_of_names_gives_exactly_the_expected_tree(names: set[str], tmp_path: Path) -> None:
+    """Names which are prefixes of one another, or nginx keywords, change nothing but the list."""
+    routes = tuple(Route(name, f"10.0.0.{n + 1}") for n, name in enumerate(sorted(names)))
+    edge = replace(EDGE, routes=routes, scratch=str(tmp_path), directory=str(tmp_path))
+    edge = replace(edge, access_log=str(tmp_path / "access.log"))
+    found = set(locations(workshop_server(edge, tmp_path)))
+    fixed = {"/.pages/", "/", "= /", "= /healthz", "= /robots.txt", "@careful"}
+    seats = {f"= /{name}" for name in names} | {f"^~ /{name}/" for name in names}
+    verdict = lab.check(tmp_path / "nginx.conf")
+
+    assert found == fixed | seats
+    assert verdict.returncode == 0, verdict.stderr
+    assert "warn" not in verdict.stderr
