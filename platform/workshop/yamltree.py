@@ -137,7 +137,7 @@ def parse(text: str, name: str) -> Node | None:
 
     builder = _Builder(name)
     try:
-        for event in YAML(typ="rt").parse(text):
+        for event in YAML(typ="safe", pure=True).parse(text):
             builder.feed(event)
     except MarkedYAMLError as exc:
         mark = exc.problem_mark or exc.context_mark

@@ -68,14 +68,6 @@ class Classroom:
         """Ask every seat through the edge who it is."""
         return self.engine.who_answers(PORT, NAMES)
 
-    def cycle(self) -> tuple[float, float]:
-        """Measure teardown and provision, so that others can be interrupted at any part of them."""
-        begun = time.monotonic()
-        self.must(*DOWN)
-        halfway = time.monotonic()
-        self.must("provision")
-        return halfway - begun, time.monotonic() - halfway
-
 
 def moments(count: int, seconds: float) -> list[float]:
     """Draw one moment out of each of ``count`` equal parts of a command that takes ``seconds``."""
@@ -113,6 +105,22 @@ def classroom(engine: PrivateEngine, roster: Path) -> Classroom:
     found.must("provision")
     assert found.said() == OWN
     return found
+
+
+@pytest.fixture(scope="module")
+def pace() -> dict[str, float]:
+    """Keep how long whole commands take, measured once."""
+    return {}
+
+
+@pytest.fixture
+def seconds(classroom: Classroom, pace: dict[str, float]) -> dict[str, float]:
+    """Measure teardown and provision, so that others can be interrupted at any part of them."""
+    for words in () if pace else (DOWN, ("provision",)):
+        begun = time.monotonic()
+        classroom.must(*words)
+        pace[words[0]] = time.monotonic() - begun
+    return pace
 
 
 def test_swapped_seats_are_heard_and_put_right(classroom: Classroom) -> None:
@@ -174,11 +182,10 @@ def test_restarted_engine_brings_everybody_back_by_itself(classroom: Classroom) 
 
 
 def test_engine_killed_during_provision_leaves_what_the_next_one_mends(
-    classroom: Classroom,
+    classroom: Classroom, seconds: dict[str, float]
 ) -> None:
     """The interrupted command ends by itself with an error; the next one finds its way."""
-    _, seconds = classroom.cycle()
-    for moment in moments(ENGINE_KILLS, seconds):
+    for moment in moments(ENGINE_KILLS, seconds["provision"]):
         classroom.must(*DOWN)
 
         with classroom.begin("provision") as command:
@@ -195,11 +202,12 @@ def test_engine_killed_during_provision_leaves_what_the_next_one_mends(
 
 
 def test_command_killed_at_any_moment_leaves_what_the_next_one_mends(
-    classroom: Classroom,
+    classroom: Classroom, seconds: dict[str, float]
 ) -> None:
     """A killed provision is taken up by provision or teardown, and so is a killed teardown."""
-    down, up = classroom.cycle()
-    pairs = zip(moments(COMMAND_KILLS, down), moments(COMMAND_KILLS, up), strict=True)
+    downs = moments(COMMAND_KILLS, seconds["teardown"])
+    ups = moments(COMMAND_KILLS, seconds["provision"])
+    pairs = zip(downs, ups, strict=True)
     for number, (going, coming) in enumerate(pairs):
         _kill_after(going, classroom.begin(*DOWN))
         if number % 4 == 2:
