@@ -102,11 +102,24 @@ def test_plan_crashing_container_is_replaced(running: Survey) -> None:
     assert "#1 seat bob: replace, not running: Restarting (1)" in text(running, containers=looping)
 
 
-def test_plan_container_with_strange_address_is_replaced(running: Survey) -> None:
-    """A seat that answers at somebody else's address must not stay there."""
-    moved = changed(running, "bob", address="10.86.0.99")
+def test_plan_seats_at_each_others_address_are_both_removed_first(running: Survey) -> None:
+    """Ada's app under Bob's name is put right in one apply: both go before either comes."""
+    ada, bob = (seat.address for seat in running.desired.seats[:2])
+    swapped = replace(
+        running, observed=replace(running.observed, containers=changed(running, "ada", address=bob))
+    )
+    both = changed(swapped, "bob", address=ada)
 
-    assert "has address 10.86.0.99 instead of" in text(running, containers=moved)
+    assert text(running, containers=both) == (
+        "class: 2 to create, 2 to remove, 1 unchanged\n"
+        f"  #1 seat bob: remove, has address {ada} instead of {bob}"
+        " (loses conversations in memory and /tmp)\n"
+        f"  #2 seat ada: remove, has address {bob} instead of {ada}"
+        " (loses conversations in memory and /tmp)\n"
+        "  [1-2] -> #3 seat ada: create, no container\n"
+        "  [1-2] -> #4 seat bob: create, no container\n"
+        "  [3-4] -> #5 routes identity: verify, each name must lead to its own seat"
+    )
 
 
 def test_plan_container_with_other_settings_is_replaced_and_says_what_is_lost(

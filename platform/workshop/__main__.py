@@ -1,6 +1,6 @@
 """``python -m workshop``."""
 
-from workshop.cli.app import main
+from workshop.cli.main import main
 
 if __name__ == "__main__":
     main()

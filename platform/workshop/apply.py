@@ -185,7 +185,8 @@ class _Run:
         self.report.outcomes[step.number] = outcome
         if outcome is not Outcome.DONE:
             self.report.failed.setdefault(step.name, detail)
-        seconds = time.monotonic() - self._started.get(step.number, time.monotonic())
+        now = time.monotonic()
+        seconds = now - self._started.get(step.number, now)
         self.tools.emit(StepEnded(step, outcome, detail, seconds))
 
     # -- one step, on a worker ----------------------------------------------------------------

@@ -167,8 +167,11 @@ class _Planner:
         self.warnings: list[str] = []
         self._images: dict[str, int] = {}
         self._networks: dict[str, int] = {}
+        self._misplaced: set[str] = set()
+        self._freed: list[int] = []
 
     def plan(self) -> Plan:
+        self._free_addresses()
         edge_steps = self._edge()
         seat_steps = [
             step for spec in self.desired.seats if (step := self._container(spec)) is not None
@@ -210,6 +213,19 @@ class _Planner:
             Kind.SEAT, spec.key, action, cause, spec, needs=needs, old=old, loses=RUNNING_STATE
         )
 
+    def _free_addresses(self) -> None:
+        """Remove seats that answer at another address than their own, before anybody starts.
+
+        Two that hold each other's address could otherwise not be put right one after the other.
+        """
+        own = {seat.key: seat.address for seat in self.desired.seats}
+        for item in self.observed.containers:
+            right = own.get(item.key, item.address) if item.role is Role.SEAT else item.address
+            if item.state is State.RUNNING and item.address != right:
+                cause = f"has address {item.address} instead of {right}"
+                self._misplaced.add(item.id)
+                self._freed.append(self._remove(item, cause))
+
     # -- one container ------------------------------------------------------------------------
 
     def _container(self, spec: ContainerSpec) -> int | None:
@@ -217,7 +233,7 @@ class _Planner:
         existing = [
             item
             for item in self.observed.containers
-            if (item.role, item.key) == (spec.role, spec.key)
+            if (item.role, item.key) == (spec.role, spec.key) and item.id not in self._misplaced
         ]
         keep = next((item for item in existing if item.config_hash == spec.config_hash), None)
         extra = tuple(item.id for item in existing if item is not keep)
@@ -228,9 +244,15 @@ class _Planner:
             return None
         if action in {Action.START, Action.RESUME, None} and not extra and keep is not None:
             return self._add(
-                _kind(spec), spec.key, action or Action.START, cause, spec, old=(keep.id,)
+                _kind(spec),
+                spec.key,
+                action or Action.START,
+                cause,
+                spec,
+                needs=self._freed,
+                old=(keep.id,),
             )
-        needs = [*self._image(spec.image), *self._network(spec.network)]
+        needs = [*self._freed, *self._image(spec.image), *self._network(spec.network)]
         running = any(item.state is State.RUNNING for item in existing) and spec.role is Role.SEAT
         return self._add(
             _kind(spec),
@@ -395,8 +417,6 @@ def _decide(  # noqa: PLR0911 - a flat list of cases reads best
             return Action.REPLACE, f"version {spec.version} instead of {was}"
         return Action.REPLACE, "settings changed"
     if keep.state is State.RUNNING:
-        if spec.address is not None and keep.address != spec.address:
-            return Action.REPLACE, f"has address {keep.address} instead of {spec.address}"
         return None, ""
     if keep.state is State.EXITED:
         return Action.START, f"not running: {keep.status}"

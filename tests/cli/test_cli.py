@@ -233,7 +233,7 @@ def test_open_prints_the_url(place: Path) -> None:
 def test_completion_offers_participants(place: Path) -> None:
     """The shell knows who is in the class, without an engine."""
     # The shell calls the installed script by its name.
-    script = "import sys; sys.argv = ['workshop']; from workshop.cli.app import main; main()"
+    script = "import sys; sys.argv = ['workshop']; from workshop.cli.main import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", script],
         cwd=place,

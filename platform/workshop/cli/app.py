@@ -1,4 +1,4 @@
-"""The ``workshop`` command: its options, its commands, and the boundary where errors end."""
+"""What all commands share: the application, its common options, and where errors end."""
 
 from __future__ import annotations
 
@@ -116,11 +116,3 @@ def confirm(output: Output, question: str, *, yes: bool) -> None:
     output.say(f"{question} [y/N]")
     if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
         raise WorkshopError("nothing was done")
-
-
-def main() -> None:
-    """Run the command line."""
-    # Importing a module of commands registers them.
-    from workshop.cli import classroom, seats  # noqa: F401
-
-    app()
