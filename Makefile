@@ -5,7 +5,7 @@ UNIT := -m "not engine and not browser and not slow"
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup engine test-tools demo clean-demo test check lint golden bench fmt clean
+.PHONY: help setup engine test-tools demo clean-demo test check lint golden bench torture fmt clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,10 @@ bench: setup engine test-tools ## Measure provisioning and the edge against thei
 	@$(VENV)/python bench/provision.py
 	@echo "==> The edge against a bare nginx"
 	@$(VENV)/python bench/edge.py
+
+torture: setup engine ## Restart and kill at random for ten minutes; nobody may answer under a wrong name
+	@echo "==> Restarts in random order, and kills of a private engine"
+	@$(VENV)/python bench/identity.py
 
 fmt: setup ## Format and mend what ruff can mend
 	@echo "==> ruff"
