@@ -22,11 +22,17 @@ def files(directory: Path) -> list[str]:
     return sorted(exclude_paths(str(directory), _patterns(directory)))
 
 
-def archive(directory: Path, dockerfile: str) -> IO[bytes]:
-    """Pack the context as an uncompressed tar file, the way the engine takes it."""
+def archive(directory: Path, dockerfile: str, *, compressed: bool = False) -> IO[bytes]:
+    """Pack the context as a tar file, the way the engine takes it.
+
+    Compressed for a client that reads it from standard input: older ones know an archive there by
+    its first bytes, and take an uncompressed one for a Dockerfile.
+    """
     from docker.utils.build import tar  # noqa: PLC0415 - only commands that build pay
 
-    packed: Any = tar(directory, exclude=_patterns(directory), dockerfile=(dockerfile, None))
+    packed: Any = tar(
+        directory, exclude=_patterns(directory), dockerfile=(dockerfile, None), gzip=compressed
+    )
     opened: IO[bytes] = packed
     return opened
 

@@ -248,3 +248,20 @@ def test_labels_of_an_image_are_the_owners(
     marks = engine._api.inspect_image(base)["Config"]["Labels"]
 
     assert json.dumps(marks, sort_keys=True) == json.dumps(owner.labels(Role.APP), sort_keys=True)
+
+
+def test_dockerfile_that_needs_buildkit_is_built_with_it(
+    engine: DockerEngine, owner: Owner, base: str, tmp_path: Path
+) -> None:
+    """The engine's own builder refuses --mount; a client that can do it is found and used."""
+    (tmp_path / "Dockerfile").write_text(
+        "ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\n"
+        "RUN --mount=type=tmpfs,target=/scratch touch /scratch/x && echo built > /built\n"
+    )
+    spec = ImageSpec(f"{owner.workshop}/app:1", Role.APP, tmp_path, base=base)
+    engine.build(spec, owner.labels(Role.APP))
+    found = [
+        image.workshop for image in engine.observe(owner.workshop).images if image.tag == spec.tag
+    ]
+
+    assert found == [owner.workshop]

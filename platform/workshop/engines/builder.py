@@ -85,7 +85,7 @@ def _with_buildkit(spec: ImageSpec, context: Path, labels: Mapping[str, str]) ->
     for key, value in labels.items():
         command += ["--label", f"{key}={value}"]
     command += ["--file", spec.dockerfile, "-"]
-    with contexts.archive(context, spec.dockerfile) as packed:
+    with contexts.archive(context, spec.dockerfile, compressed=True) as packed:
         done = subprocess.run(
             command,
             env={**os.environ, **environment},
