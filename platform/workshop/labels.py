@@ -36,8 +36,6 @@ class Role(StrEnum):
     """An image made from a participant's or the template's source."""
     BASE = "base"
     """The image all others start from; shared by every workshop on the engine."""
-    PROBE = "probe"
-    """A one-shot container of the platform's own."""
 
 
 def owner(name: str, run: str, directory: str, role: Role) -> dict[str, str]:

@@ -331,8 +331,6 @@ class _Planner:
                     self.warnings.append(
                         f"{item.key} is not in the roster but still runs; --prune removes the seat"
                     )
-            elif item.role is Role.PROBE:
-                self._remove(item, "left over from an interrupted command")
 
     def _verify(self, *, needs: Sequence[int] = (), after: Sequence[int] = ()) -> None:
         """End every apply with the proof that each name leads to its own seat."""
