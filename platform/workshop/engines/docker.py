@@ -166,8 +166,18 @@ class DockerEngine:
             )
 
     def remove_network(self, network_id: str) -> None:
-        with _mapped(), contextlib.suppress(DockerNotFound):
-            self._api.remove_network(network_id)
+        try:
+            with _mapped(), contextlib.suppress(DockerNotFound):
+                self._api.remove_network(network_id)
+        except EngineError as exc:
+            if "active endpoints" in exc.message and not self._members(network_id):
+                # Docker 20.10 can lose count when many leave at once; it counts anew at its start.
+                exc.hint = "nobody is on it: restart the engine, then run the same command again"
+            raise
+
+    def _members(self, network_id: str) -> Mapping[str, Any]:
+        with _mapped():
+            return self._api.inspect_network(network_id)["Containers"] or {}
 
     # -- containers ---------------------------------------------------------------------------
 
