@@ -12,6 +12,7 @@ import pytest
 
 from workshop import roster as rosters
 from workshop.engines.memory import MemoryEngine
+from workshop.gateway import config
 from workshop.health import Answer
 from workshop.workspace import Workspace
 
@@ -84,7 +85,7 @@ class TruthfulProbe:
         """Answer at once, or not at all."""
         del port, seconds
         for item in self._running().values():
-            if item.address == address and item.key not in self.silent:
+            if item.key not in self.silent and (item.address == address or item.key == "gateway"):
                 return
         from workshop.errors import NotReady
 
@@ -102,6 +103,15 @@ class TruthfulProbe:
         said = self.lies.get(name, name)
         body = f'{{"participant": "{said}", "version": "{running[name].version}"}}'
         return Answer(200, {}, body.encode())
+
+    async def ask(self, address: str, port: int, path: str) -> Answer:
+        """Answer as the gateway would, from the file it was given."""
+        del address, port, path
+        if "gateway" not in self._running():
+            raise ConnectionRefusedError
+        directory = Path(running_directory(self.engine, self.workshop))
+        text = (directory / ".workshop/gateway/config.json").read_text("utf-8")
+        return Answer(200, {}, f'{{"config": "{config.load(text).fingerprint}"}}'.encode())
 
     def _edge(self, running: dict[str, Any]) -> Answer:
         if "edge" not in running:
@@ -122,6 +132,7 @@ CLASS = """
 workshop:
   name: class
   url: http://localhost:18999
+  llm: false
 participants:
   - ada        # front row
   - bob

@@ -17,7 +17,7 @@ import pytest
 import typer
 
 from workshop import labels, roster
-from workshop.cli import app, classroom, seats
+from workshop.cli import app, classroom, models, seats
 from workshop.errors import InputError
 from workshop.settings import Settings
 
@@ -59,7 +59,7 @@ def without_code(text: str) -> str:
 
 def command_line() -> Any:
     """Build the command with every subcommand registered."""
-    assert classroom.app is seats.app is app.app
+    assert classroom.app is models.app is seats.app is app.app
     return typer.main.get_command(app.app)
 
 
@@ -160,6 +160,15 @@ SECTIONS = {
     "workshop.": f"workshop: {{{STRANGE}: 1}}",
     "workshop.limits.": f"workshop: {{limits: {{{STRANGE}: 1}}}}",
     "workshop.edge.": f"workshop: {{edge: {{{STRANGE}: 1}}}}",
+    "workshop.llm.": f"workshop: {{llm: {{{STRANGE}: 1}}}}",
+    "workshop.llm.upstreams[].": f"workshop: {{llm: {{upstreams: [{{{STRANGE}: 1}}]}}}}",
+    "workshop.llm.upstreams[].models.NAME.": (
+        "workshop: {llm: {upstreams: [{name: one, url: 'echo:', models: {m: "
+        f"{{{STRANGE}: 1}}}}}}]}}}}"
+    ),
+    "workshop.llm.embedded.": f"workshop: {{llm: {{embedded: {{{STRANGE}: 1}}}}}}",
+    "workshop.llm.budget.": f"workshop: {{llm: {{budget: {{{STRANGE}: 1}}}}}}",
+    "participants[].llm.": f"participants: [{{name: ada, llm: {{{STRANGE}: 1}}}}]",
     "defaults.": f"defaults: {{{STRANGE}: 1}}",
     "participants[].": f"participants: [{{{STRANGE}: 1}}]",
 }
@@ -182,7 +191,7 @@ def test_roster_keys_and_the_page_are_the_same() -> None:
     """Each key of each section has a row of docs/roster.md, and no row has lost its key."""
     keys = {prefix + key for prefix, text in SECTIONS.items() for key in known_keys(text)}
     page = sections(text_of("roster.md"))
-    titles = [title for title in page if title.startswith(("`workshop`", "`defaults`", "`part"))]
+    titles = [title for title in page if title.startswith(("`workshop", "`defaults`", "`part"))]
 
     assert set().union(*(first_cells(page[title]) for title in titles)) == keys
 

@@ -276,7 +276,7 @@ def test_edge_that_starts_afresh_starts_on_the_new_release(
     memory(provisioned).broken["run", "class-edge"] = broken
     operations.provision(next_command(provisioned))
 
-    live = provisioned.edge_directory / "current" / "nginx.conf"
+    live = provisioned.directories.edge / "current" / "nginx.conf"
     assert "listen 18997" in live.read_text()
 
 
@@ -417,11 +417,11 @@ def test_teardown_leaves_nothing_and_says_what_went(provisioned: Workspace) -> N
 
 def test_teardown_of_one_workshop_leaves_the_other(provisioned: Workspace) -> None:
     """Nothing else on the engine is touched."""
-    from workshop.desired import NetworkSpec, Owner
+    from workshop.specs import NetworkSpec, Owner
 
     engine = memory(provisioned)
     engine.create_network(
-        NetworkSpec("other-open-0", "wspx", "10.99.0.0/22", "10.99.2.0/23"),
+        NetworkSpec("other-open-0", "wspx", "10.99.0.0/22", "10.99.0.1", "10.99.2.0/23"),
         Owner("other", "r", "/o"),
     )
     teardown(provisioned)

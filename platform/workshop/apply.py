@@ -17,13 +17,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from workshop import base_image
-from workshop.desired import ContainerSpec, Desired, ImageSpec, NetworkSpec
 from workshop.errors import EngineError, NotReady, WorkshopError
 from workshop.events import Outcome, PlanMade, StepEnded, StepProgress, StepStarted
 from workshop.health import identity_problem
 from workshop.labels import Role
 from workshop.observed import State
 from workshop.plan import Action, Kind, Plan, Step
+from workshop.specs import ContainerSpec, Desired, ImageSpec, NetworkSpec
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from workshop.engines.base import Engine
     from workshop.events import Emit
     from workshop.health import Probe
+    from workshop.llm.publish import GatewayPublisher
     from workshop.proxy.publish import Publisher
     from workshop.settings import Settings
 
@@ -84,6 +85,7 @@ class Tools:
     engine: Engine
     probe: Probe
     publisher: Publisher
+    gateway: GatewayPublisher
     settings: Settings
     emit: Emit
 
@@ -211,7 +213,7 @@ class _Run:
         if step.action is Action.VERIFY:
             return self._verify(step)
         if step.action is Action.PUBLISH:
-            self._publish()
+            self._publish(step.kind)
         elif step.action is Action.REMOVE:
             self._remove(step)
         elif isinstance(target, ImageSpec):
@@ -277,7 +279,19 @@ class _Run:
             else:
                 self.tools.engine.remove(old)
 
-    def _publish(self) -> None:
+    def _publish(self, kind: Kind) -> None:
+        if kind is Kind.KEYS:
+            self._publish_keys()
+        else:
+            self._publish_routes()
+
+    def _publish_keys(self) -> None:
+        gateway = self.desired.part(Role.GATEWAY)
+        if gateway is None or self.desired.gateway is None:
+            raise EngineError("the gateway is not wanted", hint="`workshop plan` shows what is")
+        self.tools.gateway.publish(self.desired.gateway, gateway.answers_at, gateway.port)
+
+    def _publish_routes(self) -> None:
         fingerprint = self.desired.edge_config
         edge = self._edge or self._running_edge()
         if fingerprint is None or edge is None:
@@ -293,9 +307,7 @@ class _Run:
     async def _ready(self, step: Step, spec: ContainerSpec, container: str) -> None:
         """Wait until the seat answers; end early, with its last words, when it dies instead."""
         seconds = self.tools.settings.ready_seconds
-        asking = asyncio.ensure_future(
-            self.tools.probe.ready(spec.address or "", int(spec.env["PORT"]), seconds)
-        )
+        asking = asyncio.ensure_future(self.tools.probe.ready(spec.answers_at, spec.port, seconds))
         if self._looking is None or self._looking.done():
             self._looking = asyncio.ensure_future(self._look())
         self._waiting[container] = (step, asking)

@@ -14,9 +14,9 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workshop.desired import ImageSpec
 from workshop.errors import BuildFailed
 from workshop.labels import ROLE, Role
+from workshop.specs import ImageSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

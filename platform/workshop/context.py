@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 NEVER = (".env", "**/.env", ".git", ".venv", "**/__pycache__", ".workshop")
 
 
-def files(directory: Path) -> list[str]:
+def files(directory: Path, dockerfile: str = "Dockerfile") -> list[str]:
     """List the files of the context, relative, in a stable order."""
     from docker.utils.build import exclude_paths  # noqa: PLC0415 - only commands that build pay
 
-    return sorted(exclude_paths(str(directory), _patterns(directory)))
+    return sorted(exclude_paths(str(directory), _patterns(directory, dockerfile), dockerfile))
 
 
 def archive(directory: Path, dockerfile: str, *, compressed: bool = False) -> IO[bytes]:
@@ -31,14 +31,19 @@ def archive(directory: Path, dockerfile: str, *, compressed: bool = False) -> IO
     from docker.utils.build import tar  # noqa: PLC0415 - only commands that build pay
 
     packed: Any = tar(
-        directory, exclude=_patterns(directory), dockerfile=(dockerfile, None), gzip=compressed
+        directory,
+        exclude=_patterns(directory, dockerfile),
+        dockerfile=(dockerfile, None),
+        gzip=compressed,
     )
     opened: IO[bytes] = packed
     return opened
 
 
-def _patterns(directory: Path) -> list[str]:
-    ignore = directory / ".dockerignore"
+def _patterns(directory: Path, dockerfile: str) -> list[str]:
+    """Read what stays out: ``<Dockerfile>.dockerignore`` where there is one, as BuildKit does."""
+    own_ignore = directory / f"{dockerfile}.dockerignore"
+    ignore = own_ignore if own_ignore.is_file() else directory / ".dockerignore"
     lines = ignore.read_text("utf-8").splitlines() if ignore.is_file() else []
     own = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
     # Last, because a later pattern wins: no "!.env" brings a secret back.

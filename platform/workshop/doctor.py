@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING
 
 from workshop import host, sources
 from workshop.errors import WorkshopError
+from workshop.gateway.config import SECRETS
 from workshop.labels import Role
 from workshop.limits import MIB, show_memory
+from workshop.llm import secrets
+from workshop.state import DIRECTORY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,6 +32,8 @@ OLDEST_ENGINE = (20, 10)
 SEAT_DISK = 4 * MIB
 """Bytes a seat may fill: two log files of 1 MB each and the engine's own records."""
 IMAGES_DISK = 1024 * MIB
+EMBEDDED_CPU = frozenset({"avx2", "fma", "f16c"})
+"""What the embedded model's ready-built engine was compiled for."""
 PLATFORM_MEMORY = 512 * MIB
 """Bytes kept for the engine, the edge and the system."""
 KERNEL = {
@@ -81,6 +86,7 @@ def examine(roster: Roster, settings: Settings, connect: Callable[[], Engine]) -
         _memory(roster, info),
         _disk(roster, info),
         _base_image(observed, settings),
+        *_models(roster),
     ]
 
 
@@ -155,8 +161,10 @@ def _memory(roster: Roster, info: EngineInfo) -> Check:
 
 
 def memory_wanted(roster: Roster) -> int:
-    """Add up the memory limits of all seats, in bytes."""
-    return sum(person.limits.memory for person in roster.participants)
+    """Add up the memory limits of all seats and of the embedded model, in bytes."""
+    embedded = roster.llm.embedded if roster.llm else None
+    seats = sum(person.limits.memory for person in roster.participants)
+    return seats + (embedded.memory if embedded else 0)
 
 
 def _disk(roster: Roster, info: EngineInfo) -> Check:
@@ -175,6 +183,34 @@ def _disk(roster: Roster, info: EngineInfo) -> Check:
             "free some space; `docker system df` shows what lies there",
         )
     return Check("disk", Verdict.OK, found)
+
+
+def _models(roster: Roster) -> Iterator[Check]:
+    """Check what the class's models need: a processor, keys, a bound to what they may cost."""
+    llm = roster.llm
+    if llm is None:
+        return
+    if llm.embedded is not None:
+        flags = host.cpu_flags()
+        lacking = sorted(EMBEDDED_CPU - flags) if flags else []
+        if lacking:
+            found = f"this processor lacks {', '.join(lacking)}: the embedded model cannot run"
+            mend = "name an upstream, such as url: 'echo:', under workshop.llm.upstreams"
+            yield Check("models", Verdict.FAILED, found, mend)
+        else:
+            yield Check("models", Verdict.OK, "the embedded model can run here")
+    staged = roster.path.parent / DIRECTORY / "gateway" / SECRETS
+    for provider in llm.providers:
+        missing = secrets.find([provider], roster.path, staged).missing
+        if missing:
+            mend = "set it in the environment or in .env beside the roster"
+            yield Check("models", Verdict.FAILED, missing[0], mend)
+        else:
+            found = f"upstream {provider.upstream.name}: {provider.upstream.base_url}"
+            yield Check("models", Verdict.OK, found)
+    if llm.is_paid and llm.budget.tokens is None and llm.budget.money is None:
+        mend = "set workshop.llm.budget, such as {money: 20, per: workshop}"
+        yield Check("models", Verdict.WARNING, "nothing bounds what the class may spend", mend)
 
 
 def _base_image(observed: Observed, settings: Settings) -> Check:

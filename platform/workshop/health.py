@@ -51,6 +51,10 @@ class Probe(Protocol):
         """Fetch ``path`` from the edge on this machine."""
         ...
 
+    async def ask(self, address: str, port: int, path: str) -> Answer:
+        """Fetch ``path`` from one of the platform's own parts."""
+        ...
+
 
 class HttpProbe:
     """The real checks, over real sockets."""
@@ -79,6 +83,10 @@ class HttpProbe:
     async def get(self, port: int, path: str, host: str) -> Answer:
         """Fetch ``path`` from the edge over loopback, under the name visitors use."""
         return await fetch("127.0.0.1", port, path, host)
+
+    async def ask(self, address: str, port: int, path: str) -> Answer:
+        """Fetch ``path`` from where a part listens."""
+        return await fetch(address, port, path)
 
 
 async def fetch(address: str, port: int, path: str, host: str = "") -> Answer:

@@ -97,6 +97,15 @@ def sysctl(name: str) -> str | None:
         return None
 
 
+def cpu_flags() -> frozenset[str]:
+    """List what the processor can do, in Linux' words; empty where the kernel does not say."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():
+            if line.startswith("flags"):
+                return frozenset(line.partition(":")[2].split())
+    return frozenset()
+
+
 def free_bytes(path: str) -> int | None:
     """Count the free bytes of the file system ``path`` lies on; ``None`` when it is not here."""
     try:

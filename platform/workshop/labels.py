@@ -31,6 +31,9 @@ class Role(StrEnum):
 
     SEAT = "seat"
     EDGE = "edge"
+    GATEWAY = "gateway"
+    EMBEDDED = "embedded"
+    """The model that needs nobody's key."""
     NETWORK = "network"
     APP = "app"
     """An image made from a participant's or the template's source."""

@@ -80,6 +80,8 @@ class Observed:
     """Names of volumes mounted by this workshop's containers."""
     edge_config: str | None = None
     """Fingerprint of the configuration the edge answers with; ``None`` when it does not answer."""
+    gateway_config: str | None = None
+    """The same of the gateway."""
 
     def container(self, role: Role, key: str) -> ObservedContainer | None:
         """Find the one container of a seat or system part; the newest when there are several."""

@@ -25,10 +25,11 @@ from workshop.proxy.render import render
 from workshop.workspace import Survey, Workspace, survey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from workshop.doctor import Check
     from workshop.roster import Participant
+    from workshop.state import State as Choices
 
 
 # -- looking ----------------------------------------------------------------------------------
@@ -78,13 +79,17 @@ def run(work: Workspace, name: str, command: Sequence[str]) -> tuple[int, str]:
 
 
 def _container_id(work: Workspace, name: str) -> str:
-    role = Role.EDGE if name == "edge" else Role.SEAT
+    role = _PARTS.get(name, Role.SEAT)
     if role is Role.SEAT:
         work.roster.participant(name)
     found = work.engine.observe(work.roster.name).container(role, name)
     if found is None:
         raise WorkshopError(f"{name} has no container", hint="`workshop provision` creates it")
     return found.id
+
+
+_PARTS = {role.value: role for role in (Role.EDGE, Role.GATEWAY, Role.EMBEDDED)}
+"""Names `workshop logs` knows beside the participants'; no participant may be called so."""
 
 
 # -- changing ---------------------------------------------------------------------------------
@@ -130,6 +135,21 @@ def restart(work: Workspace, names: Sequence[str], *, fresh: bool = False) -> Re
         return _carry_out(work, seen, made, strict=False)
 
 
+def rechoose(work: Workspace, change: Callable[[Choices], Choices]) -> Report:
+    """Change what was chosen for this run, such as a key's number, and converge.
+
+    Raises:
+        WorkshopError: nothing has been provisioned yet.
+
+    """
+    with _alone(work):
+        known = state.load(work.state_directory)
+        if known is None or known.workshop != work.roster.name:
+            raise WorkshopError("nothing runs yet", hint="`workshop provision` comes first")
+        state.save(work.state_directory, change(known))
+        return _converge(work, prune=frozenset())
+
+
 @contextmanager
 def _alone(work: Workspace) -> Iterator[None]:
     """Reach the engine first, so that nothing is written where none answers; then lock."""
@@ -158,7 +178,10 @@ def _carry_out(work: Workspace, seen: Survey, made: Plan, *, strict: bool) -> Re
         publisher.stage(seen.desired.edge_config, files)
         if any(step.kind is Kind.EDGE for step in made.steps):
             publisher.prepare(seen.desired.edge_config)
-    tools = Tools(work.engine, work.probe, publisher, work.settings, work.emit)
+    gateway = work.gateway_publisher()
+    if seen.desired.gateway is not None and any(step.kind is Kind.GATEWAY for step in made.steps):
+        gateway.write(seen.desired.gateway)
+    tools = Tools(work.engine, work.probe, publisher, gateway, work.settings, work.emit)
     state.set_unproven(work.state_directory, unproven=True)
     report = applying.apply(made, seen.desired, tools)
     state.set_unproven(work.state_directory, unproven=not report.ok)

@@ -16,10 +16,10 @@ from workshop.labels import Role
 from workshop.observed import State
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from workshop.desired import ContainerSpec, Desired, ImageSpec, NetworkSpec
     from workshop.observed import Observed, ObservedContainer
+    from workshop.specs import ContainerSpec, Desired, ImageSpec, NetworkSpec
 
 NOTHING = "nothing"
 RUNNING_STATE = "conversations in memory and /tmp"
@@ -33,7 +33,10 @@ class Kind(StrEnum):
     NETWORK = "network"
     SEAT = "seat"
     EDGE = "edge"
+    GATEWAY = "gateway"
+    EMBEDDED = "embedded"
     ROUTES = "routes"
+    KEYS = "keys"
 
 
 class Action(StrEnum):
@@ -172,10 +175,12 @@ class _Planner:
 
     def plan(self) -> Plan:
         self._free_addresses()
-        edge_steps = self._edge()
+        steps = self._parts()
+        self._configure(steps)
         seat_steps = [
             step for spec in self.desired.seats if (step := self._container(spec)) is not None
         ]
+        edge_steps = steps.get(Role.EDGE, [])
         published = self._publish(edge_steps)
         self._strays(published)
         self._verify(needs=[*edge_steps, *published], after=seat_steps)
@@ -187,12 +192,19 @@ class _Planner:
             self.unproven,
         )
 
-    def _edge(self) -> list[int]:
-        specs = [spec for spec in self.desired.containers if spec.role is Role.EDGE]
-        return [step for spec in specs if (step := self._container(spec)) is not None]
+    def _parts(self) -> dict[Role, list[int]]:
+        """Plan the platform's own containers; the steps each role needs."""
+        steps: dict[Role, list[int]] = {}
+        for spec in self.desired.parts:
+            step = self._container(spec)
+            if step is not None:
+                steps[spec.role] = [step]
+        return steps
 
     def restart(self, names: frozenset[str], *, fresh: bool) -> None:
-        edge_steps = self._edge()
+        parts = self._parts()
+        self._configure(parts)
+        edge_steps = parts.get(Role.EDGE, [])
         steps = []
         for spec in self.desired.seats:
             if spec.key not in names:
@@ -218,9 +230,9 @@ class _Planner:
 
         Two that hold each other's address could otherwise not be put right one after the other.
         """
-        own = {seat.key: seat.address for seat in self.desired.seats}
+        own = {(spec.role, spec.key): spec.address for spec in self.desired.containers}
         for item in self.observed.containers:
-            right = own.get(item.key, item.address) if item.role is Role.SEAT else item.address
+            right = own.get((item.role, item.key), item.address) if item.role else item.address
             if item.state is State.RUNNING and item.address != right:
                 cause = f"has address {item.address} instead of {right}"
                 self._misplaced.add(item.id)
@@ -244,7 +256,7 @@ class _Planner:
             return None
         if action in {Action.START, Action.RESUME, None} and not extra and keep is not None:
             return self._add(
-                _kind(spec),
+                _kind(spec.role),
                 spec.key,
                 action or Action.START,
                 cause,
@@ -252,10 +264,12 @@ class _Planner:
                 needs=self._freed,
                 old=(keep.id,),
             )
-        needs = [*self._freed, *self._image(spec.image), *self._network(spec.network)]
+        networks = [spec.network, *spec.bridges]
+        needs = [*self._freed, *self._image(spec.image)]
+        needs += [number for name in networks for number in self._network(name)]
         running = any(item.state is State.RUNNING for item in existing) and spec.role is Role.SEAT
         return self._add(
-            _kind(spec),
+            _kind(spec.role),
             spec.key,
             Action.REPLACE if existing else Action.CREATE,
             cause if action is not None else "stands twice",
@@ -298,6 +312,23 @@ class _Planner:
                 self.warnings.append(message)
         return []
 
+    # -- keys -----------------------------------------------------------------------------------
+
+    def _configure(self, steps: Mapping[Role, Sequence[int]]) -> None:
+        """Plan to tell the gateway what changed, before any seat starts with a new key."""
+        if self.desired.gateway is None:
+            return
+        started = steps.get(Role.GATEWAY, [])
+        if started:
+            cause = "the gateway starts afresh"
+        elif self.observed.gateway_config is None:
+            cause = "the gateway does not answer"
+        elif self.observed.gateway_config != self.desired.gateway.fingerprint:
+            cause = "keys, budgets or upstreams changed"
+        else:
+            return
+        self._add(Kind.KEYS, "gateway", Action.PUBLISH, cause, needs=started)
+
     # -- routes -------------------------------------------------------------------------------
 
     def _publish(self, edge_steps: Sequence[int]) -> list[int]:
@@ -321,7 +352,11 @@ class _Planner:
     # -- what is left over --------------------------------------------------------------------
 
     def _strays(self, published: Sequence[int]) -> None:
-        """Remove seats the roster no longer names, after their routes are gone."""
+        """Remove what the roster no longer asks for, seats only after their routes are gone."""
+        kept = {spec.role for spec in self.desired.parts}
+        for item in self.observed.containers:
+            if item.role in _KINDS and item.role not in kept:
+                self._remove(item, "not in the roster", after=published)
         wanted = {spec.key for spec in self.desired.seats}
         for item in self.observed.containers:
             if item.role is Role.SEAT and item.key not in wanted:
@@ -334,7 +369,8 @@ class _Planner:
 
     def _verify(self, *, needs: Sequence[int] = (), after: Sequence[int] = ()) -> None:
         """End every apply with the proof that each name leads to its own seat."""
-        if (self.steps or self.unproven) and self.desired.seats:
+        moved = any(step.kind is not Kind.KEYS for step in self.steps)
+        if (moved or self.unproven) and self.desired.seats:
             cause = "each name must lead to its own seat"
             if not self.steps:
                 cause = "the last command ended before every seat had answered"
@@ -371,7 +407,7 @@ class _Planner:
                 )
 
     def _remove(self, item: ObservedContainer, cause: str, after: Sequence[int] = ()) -> int:
-        kind = Kind.EDGE if item.role is Role.EDGE else Kind.SEAT
+        kind = _kind(item.role)
         running = kind is Kind.SEAT and item.state is State.RUNNING
         loses = RUNNING_STATE if running else NOTHING
         return self._add(
@@ -399,8 +435,16 @@ class _Planner:
         return number
 
 
-def _kind(spec: ContainerSpec) -> Kind:
-    return Kind.EDGE if spec.role is Role.EDGE else Kind.SEAT
+_KINDS: Mapping[Role | None, Kind] = {
+    Role.EDGE: Kind.EDGE,
+    Role.GATEWAY: Kind.GATEWAY,
+    Role.EMBEDDED: Kind.EMBEDDED,
+}
+
+
+def _kind(role: Role | None) -> Kind:
+    """Name the kind of a container; one of a newer version counts as a seat."""
+    return _KINDS.get(role, Kind.SEAT)
 
 
 def _decide(  # noqa: PLR0911 - a flat list of cases reads best

@@ -30,6 +30,11 @@ def sample_roster() -> Path:
     return _shared("participants.yaml")
 
 
+def package() -> Path:
+    """Find the package itself: the build context of the images that run parts of it."""
+    return _PACKAGE
+
+
 def edge_image() -> Path:
     """Find the build context of the edge's image."""
     return _PACKAGE / "images" / "edge"

@@ -17,24 +17,28 @@ from workshop import environment, limits, names, yamltree
 from workshop.address import Address, parse_address
 from workshop.errors import Fault, InputError
 from workshop.limits import Limits
+from workshop.llm.options import Allowance, Llm, read, read_allowance
+from workshop.reading import Reader, parse_bool, parse_text
 from workshop.yamltree import Mapping, Node, Scalar, Sequence, describe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
     from typing import TypeVar
 
     T = TypeVar("T")
 
 MAX_PARTICIPANTS = yamltree.MAX_ITEMS
-_LONGEST_TEXT = 200
 _KIB = 1024
 _IMAGE = re.compile(
     r"(?:[a-z0-9]+(?:[._-][a-z0-9]+)*(?::[0-9]{1,5})?/)?"
     r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*)*"
     r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@sha256:[0-9a-f]{64})?"
 )
+_DOCKERFILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _EMAIL = re.compile(r"[^\s@<>,;\"]+@[^\s@<>,;\"]+\.[^\s@<>,;\"]+")
+
+GATEWAY_VARIABLES = frozenset({"OPENAI_API_KEY", "OPENAI_BASE_URL"})
+"""What every seat is given so that it finds the class's gateway."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,9 @@ class Participant:
     env: dict[str, str] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
     source: Path | None = None
+    dockerfile: str = "Dockerfile"
     image: str | None = None
+    llm: Allowance = field(default_factory=Allowance)
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,8 @@ class Roster:
     template: Path
     network: str | None
     edge: EdgeOptions
+    llm: Llm | None
+    """``None`` where the class does without language models."""
     participants: tuple[Participant, ...]
     warnings: tuple[Fault, ...] = ()
 
@@ -110,22 +118,24 @@ def parse(text: str, path: Path) -> Roster:
     return _Reader(path).roster(yamltree.parse(text, path.name))
 
 
-class _Reader:
-    """Walks the tree once and collects what is wrong with it."""
+class _Reader(Reader):
+    """Reads a roster; what the language models need has a reader of its own in ``llm.options``."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self.faults: list[Fault] = []
-        self.warnings: list[Fault] = []
+        super().__init__(path)
         self._taken: frozenset[str] = frozenset()
+        self._template = path.parent
+        self._locked: frozenset[str] = frozenset()
 
     # -- the file, from the top ---------------------------------------------------------------
 
     def roster(self, root: Node | None) -> Roster:
-        top = self._section(root, "", ("workshop", "defaults", "participants"))
+        top = self.section(root, "", ("workshop", "defaults", "participants"))
         if top is None:
             raise InputError.of(self.faults)
         roster = self._workshop(top)
+        self._template = roster.template
+        self._locked = GATEWAY_VARIABLES if roster.llm is not None else frozenset()
         everyone = self._seat(
             top.entries.get("defaults"), "defaults", self._anyone(top), named=False
         )
@@ -135,54 +145,55 @@ class _Reader:
         return replace(roster, participants=people, warnings=tuple(self.warnings))
 
     def _workshop(self, top: Mapping) -> Roster:
-        known = ("name", "title", "url", "port", "template", "limits", "network", "edge")
-        node = self._required(top, "workshop", "")
-        section = self._section(node, "workshop", known) if node else None
+        known = ("name", "title", "url", "port", "template", "limits", "network", "edge", "llm")
+        node = self.required(top, "workshop", "")
+        section = self.section(node, "workshop", known) if node else None
         get = (section or Mapping(0, 0, flow=False)).entries.get
         name = "workshop"
         if section is not None:
-            name = self._name(self._required(section, "name", "workshop"), "workshop.name") or name
-        url = self._value(
+            name = self._name(self.required(section, "name", "workshop"), "workshop.name") or name
+        url = self.value(
             get("url"), "workshop.url", parse_address, parse_address("http://localhost:8080")
         )
         return Roster(
             path=self.path,
             name=name,
-            title=self._text(get("title"), "workshop.title") or name,
+            title=self.text(get("title"), "workshop.title") or name,
             url=url,
             port=self._port(get("port"), get("url"), url),
             template=self._directory(get("template"), "workshop.template", "participant_template"),
-            network=self._value(get("network"), "workshop.network", _parse_network, None),
+            network=self.value(get("network"), "workshop.network", _parse_network, None),
             edge=self._edge(get("edge")),
+            llm=read(self, get("llm")),
             participants=(),
         )
 
     def _port(self, node: Node | None, url_node: Node | None, url: Address) -> int:
         if node is None and url.scheme == "https":
             message = "https is answered by your own TLS proxy; say which port the edge listens on"
-            self._fault(url_node, "workshop.port", f"{message}, such as port: 8080")
-        return self._value(
+            self.fault(url_node, "workshop.port", f"{message}, such as port: 8080")
+        return self.value(
             node, "workshop.port", lambda text: limits.parse_whole(text, 1, 65_535), url.port
         )
 
     def _edge(self, node: Node | None) -> EdgeOptions:
         known = ("landing", "requests_per_second", "connections", "body")
-        section = self._section(node, "workshop.edge", known) if node else None
+        section = self.section(node, "workshop.edge", known) if node else None
         if section is None:
             return EdgeOptions()
         get, base = section.entries.get, EdgeOptions()
 
         def whole(key: str, default: int) -> int:
             where = f"workshop.edge.{key}"
-            return self._value(
+            return self.value(
                 get(key), where, lambda text: limits.parse_whole(text, 1, 1_000_000), default
             )
 
         return EdgeOptions(
-            landing=self._value(get("landing"), "workshop.edge.landing", _parse_bool, base.landing),
+            landing=self.value(get("landing"), "workshop.edge.landing", parse_bool, base.landing),
             requests_per_second=whole("requests_per_second", base.requests_per_second),
             connections=whole("connections", base.connections),
-            body=self._value(get("body"), "workshop.edge.body", _parse_body, base.body),
+            body=self.value(get("body"), "workshop.edge.body", _parse_body, base.body),
         )
 
     # -- people -------------------------------------------------------------------------------
@@ -191,14 +202,14 @@ class _Reader:
         """Read what holds for everybody before ``defaults`` and an own entry narrow it down."""
         section = top.entries.get("workshop")
         node = section.entries.get("limits") if isinstance(section, Mapping) else None
-        return Participant("", limits=self._limits(node, "workshop.limits", Limits()))
+        return Participant("", limits=self.limits(node, "workshop.limits", Limits()))
 
     def _participants(self, top: Mapping, everyone: Participant) -> tuple[Participant, ...]:
-        node = self._required(top, "participants", "")
+        node = self.required(top, "participants", "")
         if node is None:
             return ()
         if not isinstance(node, Sequence):
-            self._fault(node, "participants", f"expected a list of names, found {describe(node)}")
+            self.fault(node, "participants", f"expected a list of names, found {describe(node)}")
             return ()
         self._taken = frozenset(filter(None, map(_written_name, node.items)))
         seen: dict[str, Node] = {}
@@ -217,17 +228,15 @@ class _Reader:
             name = self._name(node, where)
         elif isinstance(node, Mapping):
             person = self._seat(node, where, everyone, named=True)
-            name_node = self._required(node, "name", where)
+            name_node = self.required(node, "name", where)
             name = self._name(name_node, f"{where}.name")
         else:
-            self._fault(node, where, f"expected a name or a mapping, found {describe(node)}")
+            self.fault(node, where, f"expected a name or a mapping, found {describe(node)}")
             return None
         if name is None or name_node is None:
             return None
         if name in seen:
-            self._fault(
-                name_node, where, f"{name!r} stands twice (first on line {seen[name].line})"
-            )
+            self.fault(name_node, where, f"{name!r} stands twice (first on line {seen[name].line})")
             return None
         seen[name] = name_node
         return replace(person, name=name, display_name=person.display_name or name)
@@ -236,30 +245,37 @@ class _Reader:
         self, node: Node | None, where: str, base: Participant, *, named: bool
     ) -> Participant:
         """Read what a seat runs: the ``defaults``, or one participant on top of them."""
-        known: tuple[str, ...] = ("env", "env_file", "limits", "source", "image")
+        known: tuple[str, ...] = (
+            "env",
+            "env_file",
+            "limits",
+            "source",
+            "dockerfile",
+            "image",
+            "llm",
+        )
         if named:
             known = ("name", "display_name", "email", *known)
-        section = self._section(node, where, known) if node else None
+        section = self.section(node, where, known) if node else None
         if section is None:
             return base
         get = section.entries.get
         source, image = get("source"), get("image")
         if source is not None and image is not None:
-            self._fault(image, f"{where}.image", "either source or image, not both")
+            self.fault(image, f"{where}.image", "either source or image, not both")
         person = replace(
             base,
-            display_name=self._text(get("display_name"), f"{where}.display_name"),
-            email=self._value(get("email"), f"{where}.email", _parse_email, ""),
+            display_name=self.text(get("display_name"), f"{where}.display_name"),
+            email=self.value(get("email"), f"{where}.email", _parse_email, ""),
             env=self._environment(section, where, base.env),
-            limits=self._limits(get("limits"), f"{where}.limits", base.limits),
+            limits=self.limits(get("limits"), f"{where}.limits", base.limits),
+            llm=read_allowance(self, get("llm"), f"{where}.llm", base.llm),
         )
-        if source is not None:
-            return replace(
-                person, source=self._directory(source, f"{where}.source", ""), image=None
-            )
+        if source is not None or get("dockerfile") is not None:
+            return self._recipe(section, where, person)
         if image is not None:
             return replace(
-                person, source=None, image=self._value(image, f"{where}.image", _parse_image, "")
+                person, source=None, image=self.value(image, f"{where}.image", _parse_image, "")
             )
         return person
 
@@ -268,60 +284,49 @@ class _Reader:
         env.update(self._env_file(section.entries.get("env_file"), f"{where}.env_file"))
         node = section.entries.get("env")
         if node is not None and not isinstance(node, Mapping):
-            self._fault(node, f"{where}.env", f"expected a mapping, found {describe(node)}")
+            self.fault(node, f"{where}.env", f"expected a mapping, found {describe(node)}")
         elif node is not None:
             for key, value in node.entries.items():
                 text = self._variable(node.keys[key], value, f"{where}.env.{key[:40]}")
                 if text is not None:
                     env[key] = text
+        for key in sorted(self._locked & (env.keys() - base.keys())):
+            message = f"{key} is set by the platform; `llm: false` under workshop leaves it to you"
+            self.fault(node or section, f"{where}.env", message)
         trouble = environment.total_problem(env)
         if trouble:
-            self._fault(node or section, f"{where}.env", trouble)
+            self.fault(node or section, f"{where}.env", trouble)
         return env
 
     def _variable(self, key: Scalar, node: Node, where: str) -> str | None:
         if not isinstance(node, Scalar):
-            self._fault(node, where, f"expected text, found {describe(node)}")
+            self.fault(node, where, f"expected text, found {describe(node)}")
             return None
         if node.is_null:
-            self._fault(node, where, 'no value; write "" for an empty one')
+            self.fault(node, where, 'no value; write "" for an empty one')
             return None
         trouble = environment.key_problem(key.text) or environment.value_problem(node.text)
         if trouble:
-            self._fault(key, where, trouble)
+            self.fault(key, where, trouble)
             return None
         if environment.looks_secret(key.text, node.text):
             message = "looks like a secret; keep it in an env_file instead of the roster"
-            self.warnings.append(self._at(key, where, message))
+            self.warn(key, where, message)
         return node.text
 
     def _env_file(self, node: Node | None, where: str) -> dict[str, str]:
         if node is None:
             return {}
-        path = self._inside(node, where)
+        path = self.private(node, where)
         if path is None:
             return {}
         try:
             found, faults = environment.parse_env_file(yamltree.read_text(path), path.name)
         except InputError as exc:
-            self._fault(node, where, exc.message)
+            self.fault(node, where, exc.message)
             return {}
-        if path.stat().st_mode & 0o077:
-            message = f"{path.name} can be read by others on this machine; chmod 600 {path.name}"
-            self._fault(node, where, message)
         self.faults.extend(faults)
         return found
-
-    def _limits(self, node: Node | None, where: str, base: Limits) -> Limits:
-        section = self._section(node, where, ("memory", "cpus", "pids")) if node else None
-        if section is None:
-            return base
-        get = section.entries.get
-        return Limits(
-            memory=self._value(get("memory"), f"{where}.memory", limits.parse_memory, base.memory),
-            cpus=self._value(get("cpus"), f"{where}.cpus", limits.parse_cpus, base.cpus),
-            pids=self._value(get("pids"), f"{where}.pids", limits.parse_pids, base.pids),
-        )
 
     # -- values -------------------------------------------------------------------------------
 
@@ -329,84 +334,46 @@ class _Reader:
         if node is None:
             return None
         if not isinstance(node, Scalar) or node.is_null:
-            self._fault(node, where, f"expected a name, found {describe(node)}")
+            self.fault(node, where, f"expected a name, found {describe(node)}")
             return None
         trouble = names.problem(node.text, self._taken)
         if trouble:
-            self._fault(node, where, trouble)
+            self.fault(node, where, trouble)
             return None
         return node.text
 
-    def _text(self, node: Node | None, where: str) -> str:
-        return self._value(node, where, _parse_text, "")
+    def _recipe(self, section: Mapping, where: str, person: Participant) -> Participant:
+        """Read what an own image is made from: a directory, the name of a Dockerfile, or both."""
+        source, node = section.entries.get("source"), section.entries.get("dockerfile")
+        name = self.value(node, f"{where}.dockerfile", _parse_dockerfile, person.dockerfile)
+        if source is not None:
+            path = self._directory(source, f"{where}.source", "", name)
+            return replace(person, source=path, dockerfile=name, image=None)
+        directory = person.source or self._template
+        if not (directory / name).is_file():
+            self.fault(node, f"{where}.dockerfile", f"{directory.name} has no {name}")
+        return replace(person, dockerfile=name)
 
-    def _directory(self, node: Node | None, where: str, default: str) -> Path:
+    def _directory(
+        self, node: Node | None, where: str, default: str, recipe: str = "Dockerfile"
+    ) -> Path:
         """Find a directory with a Dockerfile, inside the roster's own directory."""
-        path = self.path.parent / default if node is None else self._inside(node, where)
+        path = self.path.parent / default if node is None else self.inside(node, where)
         if path is None:
             return self.path.parent
-        dockerfile = path / "Dockerfile"
+        dockerfile = path / recipe
         if not path.is_dir():
-            self._fault(
+            self.fault(
                 node, where, f"no directory {path.name!r}; `workshop init` copies the template"
             )
         elif not dockerfile.is_file():
-            self._fault(node, where, f"{path.name} has no Dockerfile")
+            self.fault(node, where, f"{path.name} has no {recipe}")
         elif re.match(r"(?i)\s*#\s*syntax\s*=", dockerfile.read_text("utf-8", "replace")):
             message = (
                 "its Dockerfile has a `# syntax=` line, which fetches a builder; remove the line"
             )
-            self._fault(node, where, message)
+            self.fault(node, where, message)
         return path
-
-    def _inside(self, node: Node, where: str) -> Path | None:
-        """Resolve a relative path that must not leave the roster's directory."""
-        text = self._text(node, where)
-        home = self.path.parent.resolve()
-        path = (home / text).resolve()
-        if not text or text.startswith("/") or not path.is_relative_to(home):
-            self._fault(node, where, f"{text[:60]!r}; expected a path below the roster's directory")
-            return None
-        return path
-
-    def _value(self, node: Node | None, where: str, read: Callable[[str], T], default: T) -> T:
-        if node is None:
-            return default
-        if not isinstance(node, Scalar) or node.is_null:
-            self._fault(node, where, f"expected a value, found {describe(node)}")
-            return default
-        try:
-            return read(node.text)
-        except ValueError as exc:
-            self._fault(node, where, str(exc))
-            return default
-
-    def _section(self, node: Node | None, where: str, known: tuple[str, ...]) -> Mapping | None:
-        if not isinstance(node, Mapping):
-            found = "nothing" if node is None else describe(node)
-            self._fault(node, where, f"expected a mapping with {', '.join(known)}; found {found}")
-            return None
-        for key, mark in node.keys.items():
-            if key not in known:
-                near = difflib.get_close_matches(key, known, 1)
-                advice = f"did you mean {near[0]!r}?" if near else f"expected {', '.join(known)}"
-                self._fault(mark, where, f"unknown key {key[:40]!a}; {advice}")
-        return node
-
-    def _required(self, section: Mapping, key: str, where: str) -> Node | None:
-        node = section.entries.get(key)
-        if node is None:
-            self._fault(section, where, f"the key {key!r} is missing")
-        return node
-
-    # -- faults -------------------------------------------------------------------------------
-
-    def _at(self, node: Node | None, where: str, message: str) -> Fault:
-        line, column = (node.line, node.column) if node is not None else (0, 0)
-        return Fault(self.path.name, line, column, where, message)
-
-    def _fault(self, node: Node | None, where: str, message: str) -> None:
-        self.faults.append(self._at(node, where, message))
 
 
 def _written_name(item: Node) -> str | None:
@@ -416,24 +383,16 @@ def _written_name(item: Node) -> str | None:
     return item.text if isinstance(item, Scalar) else None
 
 
-def _parse_text(text: str) -> str:
-    if len(text) > _LONGEST_TEXT:
-        raise ValueError(f"{len(text)} characters; at most {_LONGEST_TEXT}")
-    if not text.isprintable():
-        raise ValueError(f"{text[:60]!a}; expected one line of printable text")
+def _parse_dockerfile(text: str) -> str:
+    if not _DOCKERFILE.fullmatch(text):
+        raise ValueError(f"{text[:60]!a}; expected a file's name, such as Dockerfile.streamlit")
     return text
 
 
 def _parse_email(text: str) -> str:
-    if not _EMAIL.fullmatch(_parse_text(text)):
+    if not _EMAIL.fullmatch(parse_text(text)):
         raise ValueError(f"{text[:60]!a}; expected an address such as ada@example.org")
     return text
-
-
-def _parse_bool(text: str) -> bool:
-    if text not in {"true", "false"}:
-        raise ValueError(f"{text[:40]!r}; expected true or false")
-    return text == "true"
 
 
 def _parse_body(text: str) -> int:

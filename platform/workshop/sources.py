@@ -6,11 +6,11 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from workshop import context, labels, resources
-from workshop.desired import Sources
 from workshop.errors import InputError
+from workshop.specs import Sources
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from workshop.roster import Roster
@@ -19,22 +19,38 @@ if TYPE_CHECKING:
 _LENGTH = 12
 
 
-def read(roster: Roster, settings: Settings) -> Sources:
+GATEWAY_RECIPE = "images/gateway/Dockerfile"
+EMBEDDED_RECIPE = "images/embedded/Dockerfile"
+
+
+def read(roster: Roster, settings: Settings, secrets: Mapping[str, str]) -> Sources:
     """Hash everything ``roster`` builds from.
+
+    Args:
+        roster: whose participants' sources.
+        settings: the base image.
+        secrets: names of the files with providers' keys, by upstream.
 
     Raises:
         InputError: a source cannot be read.
 
     """
     base = base_tag(settings)
-    directories = {
-        person.source or roster.template for person in roster.participants if not person.image
+    recipes = {
+        (person.source or roster.template, person.dockerfile)
+        for person in roster.participants
+        if not person.image
     }
+    package = resources.package()
     return Sources(
         base=base,
         edge_context=resources.edge_image(),
         edge=_digest(base, *_content(resources.edge_image())),
-        apps={path: _digest(base, *_content(path)) for path in directories},
+        apps={recipe: _digest(base, *_content(*recipe)) for recipe in recipes},
+        package=package,
+        gateway=_digest(base, *_content(package, GATEWAY_RECIPE)),
+        embedded=_digest(base, *_content(package, EMBEDDED_RECIPE)),
+        secrets=secrets,
     )
 
 
@@ -48,10 +64,12 @@ def base_tag(settings: Settings) -> str:
     return f"{labels.BASE_REPOSITORY}:{_digest(settings.base_image, authorities)}"
 
 
-def _content(directory: Path) -> Iterator[str | bytes]:
-    """Yield name, mode and content of every file that goes into the image."""
+def _content(directory: Path, dockerfile: str = "Dockerfile") -> Iterator[str | bytes]:
+    """Yield name, mode and content of every file that goes into the image, and its recipe."""
     try:
-        for name in context.files(directory):
+        if dockerfile != "Dockerfile":
+            yield from ("recipe", dockerfile)
+        for name in context.files(directory, dockerfile):
             path = directory / name
             if path.is_symlink():
                 yield from (name, "link", str(path.readlink()))

@@ -1,8 +1,9 @@
 """The state directory: what labels cannot hold, kept beside the roster in ``.workshop/``.
 
-It holds the run id, the network and the slots. Losing it is not losing the workshop: all three
-are rebuilt from the labels of what runs. It is written before any object that depends on it is
-created, so an interrupted apply finds its own choices again.
+It holds the run id, the network, the slots, and the secret that participants' keys are made from.
+Losing it is not losing the workshop: the first three are rebuilt from the labels of what runs, and
+a new secret means new keys, which the next provision hands out. It is written before any object
+that depends on it is created, so an interrupted apply finds its own choices again.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from workshop.observed import Observed
 
-SCHEMA = 1
+SCHEMA = 2
 DIRECTORY = ".workshop"
 UNPROVEN = "unproven"
 SLOTS_PER_SHARD = 250
@@ -32,6 +33,17 @@ dropped (https://github.com/moby/moby/issues/44973)."""
 SHARDS = 2
 _POOL = ipaddress.IPv4Network("10.86.0.0/16")
 _PREFIX = 21
+_SECRET_BYTES = 32
+
+
+@dataclass(frozen=True)
+class KeyState:
+    """What was decided about one participant's key."""
+
+    serial: int = 0
+    """How many keys this participant had before the one that holds."""
+    revoked: bool = False
+    paused: bool = False
 
 
 @dataclass(frozen=True)
@@ -42,6 +54,16 @@ class State:
     run: str
     network: str
     slots: Mapping[str, int] = field(default_factory=dict)
+    secret: str = ""
+    """256 bits in hexadecimal; every participant's key follows from it. Kept here and nowhere else,
+    together with the serials: were they lost apart, a rotated key would be good again."""
+    keys: Mapping[str, KeyState] = field(default_factory=dict)
+    paused: bool = False
+    """Whether nobody may use the class's models for now."""
+
+    def key(self, participant: str) -> KeyState:
+        """Say what holds for one participant's key."""
+        return self.keys.get(participant, KeyState())
 
 
 def open_directory(roster: Path) -> Path:
@@ -80,7 +102,17 @@ def load(directory: Path) -> State | None:
             )
         slots = {str(name): int(slot) for name, slot in raw["slots"].items()}
         ipaddress.IPv4Network(raw["network"])
-        return State(str(raw["workshop"]), str(raw["run"]), str(raw["network"]), slots)
+        keys = {str(name): KeyState(**held) for name, held in raw.get("keys", {}).items()}
+        secret = bytes.fromhex(raw.get("secret", "")).hex()
+        return State(
+            str(raw["workshop"]),
+            str(raw["run"]),
+            str(raw["network"]),
+            slots,
+            secret,
+            keys,
+            bool(raw.get("paused", False)),
+        )
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, AttributeError):
@@ -139,7 +171,7 @@ def settle(
     names: Iterable[str],
     network: str | None,
 ) -> State:
-    """Decide run, network and slots: what was chosen before stays, newcomers get free ones.
+    """Decide run, network, slots and secret: what was chosen before stays, newcomers get free ones.
 
     Args:
         known: the state file's content, if there is one for this workshop.
@@ -158,7 +190,13 @@ def settle(
     run = base.run or secrets.token_hex(4)
     chosen = base.network if observed.networks or not network else network
     chosen = chosen or _free_network(workshop, observed.taken_subnets)
-    return replace(base, run=run, network=chosen, slots=_assign(base.slots, names))
+    return replace(
+        base,
+        run=run,
+        network=chosen,
+        slots=_assign(base.slots, names),
+        secret=base.secret or secrets.token_hex(_SECRET_BYTES),
+    )
 
 
 def _rebuilt(observed: Observed, workshop: str) -> State:

@@ -11,8 +11,8 @@ from workshop.observed import State
 from workshop.workspace import survey
 
 if TYPE_CHECKING:
-    from workshop.desired import ContainerSpec
     from workshop.observed import ObservedContainer
+    from workshop.specs import ContainerSpec
     from workshop.workspace import Survey, Workspace
 
 _ASKED_AT_ONCE = 32
@@ -39,12 +39,17 @@ class Status:
     workshop: str
     url: str
     edge: str
+    """live, not answering or missing."""
+    gateway: str
+    """The same of the way to the class's models, or off where the class does without."""
+    embedded: str
     seats: tuple[SeatStatus, ...]
 
     @property
     def ok(self) -> bool:
-        """Whether everybody can be reached."""
-        return self.edge == "live" and all(seat.state == "live" for seat in self.seats)
+        """Whether everybody and everything can be reached."""
+        parts = {self.edge, self.gateway, self.embedded}
+        return parts <= {"live", "off"} and all(seat.state == "live" for seat in self.seats)
 
 
 def status(work: Workspace) -> Status:
@@ -53,6 +58,9 @@ def status(work: Workspace) -> Status:
     edge = "live" if seen.observed.edge_config is not None else "not answering"
     if seen.observed.container(Role.EDGE, "edge") is None:
         edge = "missing"
+    gateway, embedded = (
+        asyncio.run(_part(work, seen, role)) for role in (Role.GATEWAY, Role.EMBEDDED)
+    )
     answers = asyncio.run(_ask_all(work, seen))
     rows = [
         _seat_status(
@@ -65,7 +73,21 @@ def status(work: Workspace) -> Status:
         if item.role is Role.SEAT and item.key not in wanted:
             detail = "not in the roster; `workshop provision --prune` removes it"
             rows.append(SeatStatus(item.key, item.key, "", "extra", detail, item.version))
-    return Status(work.roster.name, str(work.roster.url), edge, tuple(rows))
+    return Status(work.roster.name, str(work.roster.url), edge, gateway, embedded, tuple(rows))
+
+
+async def _part(work: Workspace, seen: Survey, role: Role) -> str:
+    """Ask one of the platform's own parts whether it is ready."""
+    spec = seen.desired.part(role)
+    if spec is None:
+        return "off"
+    if seen.observed.container(role, spec.key) is None:
+        return "missing"
+    try:
+        answer = await work.probe.ask(spec.answers_at, spec.port, "/healthz")
+    except (OSError, EOFError, TimeoutError, ValueError):
+        return "not answering"
+    return "live" if answer.status < _UNAVAILABLE else "not answering"
 
 
 async def _ask_all(work: Workspace, seen: Survey) -> dict[str, int | None]:

@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING
 from workshop import apply as applying
 from workshop import host, state
 from workshop.apply import Tools
-from workshop.desired import Desired, Owner, bridge_name
 from workshop.errors import InputError
 from workshop.events import Outcome
 from workshop.labels import Role
+from workshop.llm.publish import GatewayPublisher
+from workshop.llm.secrets import Secrets
 from workshop.lock import apply_lock
 from workshop.plan import Action, make_teardown
 from workshop.proxy.publish import Publisher
+from workshop.specs import Desired, Owner
+from workshop.subnets import bridge_name
 from workshop.workspace import refuse_foreign
 
 if TYPE_CHECKING:
@@ -49,8 +52,10 @@ def teardown(work: Workspace, *, keep_images: bool = False) -> Receipt:
         owner = Owner(name, "", str(work.roster_path.parent.resolve()))
         refuse_foreign(observed, name, work.roster_path)
         made = make_teardown(Desired(owner), observed, keep_images=keep_images)
-        publisher = Publisher(work.edge_directory, work.probe, 0, "")
-        tools = Tools(work.engine, work.probe, publisher, work.settings, work.emit)
+        places = work.directories
+        publisher = Publisher(places.edge, work.probe, 0, "")
+        gateway = GatewayPublisher(places.gateway, places.usage, Secrets(), work.probe)
+        tools = Tools(work.engine, work.probe, publisher, gateway, work.settings, work.emit)
         report = applying.apply(made, Desired(owner), tools)
         left = _left(work, name, observed, keep_images=keep_images)
         if not left:
@@ -98,13 +103,11 @@ def _kept(work: Workspace, name: str, *, keep_images: bool) -> tuple[str, ...]:
     images = work.engine.observe(name, [work.settings.base_image]).images
     reasons = {
         Role.BASE: "other workshops use it" if not keep_images else "--keep-images",
-        Role.APP: "--keep-images",
-        Role.EDGE: "--keep-images",
     }
     kept = []
     for image in images:
         if image.tag == work.settings.base_image:
             kept.append(f"image {image.tag} (not made here)")
         elif image.workshop in {"", name}:
-            kept.append(f"image {image.tag} ({reasons.get(image.role, '')})")
+            kept.append(f"image {image.tag} ({reasons.get(image.role, '--keep-images')})")
     return tuple(kept)

@@ -11,14 +11,20 @@ from typing import TYPE_CHECKING
 from workshop import host, resources, sources, state
 from workshop import roster as rosters
 from workshop import settings as settings_module
-from workshop.desired import Desired, make_desired
+from workshop.desired import make_desired
 from workshop.errors import InputError
 from workshop.events import ignore
+from workshop.gateway.config import SECRETS
 from workshop.health import HttpProbe
 from workshop.labels import Role
+from workshop.llm.publish import GatewayPublisher, loaded
+from workshop.llm.secrets import Secrets
+from workshop.llm.secrets import find as find_secrets
 from workshop.observed import Observed, State
+from workshop.parts import GATEWAY_KEY
 from workshop.proxy.publish import Publisher
 from workshop.proxy.render import fingerprint
+from workshop.specs import Desired, Directories
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,9 +74,17 @@ class Workspace:
         return self.roster_path.parent.resolve() / state.DIRECTORY
 
     @property
-    def edge_directory(self) -> Path:
-        """What the edge has mounted."""
-        return self.state_directory / "edge"
+    def directories(self) -> Directories:
+        """What containers have mounted."""
+        home = self.state_directory
+        return Directories(edge=home / "edge", gateway=home / "gateway", usage=home / "usage")
+
+    @functools.cached_property
+    def secrets(self) -> Secrets:
+        """Providers' keys, as far as this server has them."""
+        llm = self.roster.llm
+        staged = self.directories.gateway / SECRETS
+        return find_secrets(llm.providers if llm else (), self.roster_path, staged)
 
     def seat_url(self, name: str) -> str:
         """Give the URL of one participant's app."""
@@ -78,7 +92,13 @@ class Workspace:
 
     def publisher(self) -> Publisher:
         """Build the one that brings edge configurations live."""
-        return Publisher(self.edge_directory, self.probe, self.roster.port, self.roster.url.host)
+        edge = self.directories.edge
+        return Publisher(edge, self.probe, self.roster.port, self.roster.url.host)
+
+    def gateway_publisher(self) -> GatewayPublisher:
+        """Build the one that tells the gateway what changed."""
+        places = self.directories
+        return GatewayPublisher(places.gateway, places.usage, self.secrets, self.probe)
 
 
 @dataclass(frozen=True)
@@ -108,15 +128,19 @@ def survey(work: Workspace) -> Survey:
     known = state.load(work.state_directory) if work.state_directory.is_dir() else None
     names = [person.name for person in roster.participants]
     choices = state.settle(known, bounded, roster.name, names, roster.network)
-    content = sources.read(roster, work.settings)
+    content = sources.read(roster, work.settings, work.secrets.files)
     root_only = host.port_is_privileged(roster.port)
-    desired = make_desired(roster, choices, content, work.edge_directory, privileged_port=root_only)
+    desired = make_desired(roster, choices, content, work.directories, privileged_port=root_only)
     if desired.edge is not None:
         print_of = fingerprint(desired.edge, resources.nginx_templates())
         desired = replace(desired, edge_config=print_of)
     edge = observed.container(Role.EDGE, "edge")
     if edge is not None and edge.state is State.RUNNING:
         observed = replace(observed, edge_config=asyncio.run(work.publisher().loaded()))
+    gateway, running = desired.part(Role.GATEWAY), observed.container(Role.GATEWAY, GATEWAY_KEY)
+    if gateway is not None and running is not None and running.state is State.RUNNING:
+        asked = loaded(work.probe, gateway.answers_at, gateway.port)
+        observed = replace(observed, gateway_config=asyncio.run(asked))
     return Survey(choices, desired, observed)
 
 

@@ -34,6 +34,7 @@ workshop:
   name: {name}
   title: An <b>afternoon</b>
   url: http://localhost:{port}
+  llm: false
 participants:
   - ada          # front row
   - al

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.engines.scene import IP_RANGE, SUBNET
-from workshop.desired import NetworkSpec, Owner
+from tests.engines.scene import BRIDGE, IP_RANGE, SUBNET
 from workshop.labels import Role
+from workshop.specs import NetworkSpec, Owner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,6 +60,8 @@ def base(engine: Engine, owner: Owner, rootfs: Path) -> Iterator[str]:
 @pytest.fixture
 def network(engine: Engine, owner: Owner) -> NetworkSpec:
     """Create the network of one shard."""
-    spec = NetworkSpec(f"{owner.workshop}-open-0", f"wsp{owner.workshop[1:9]}", SUBNET, IP_RANGE)
+    spec = NetworkSpec(
+        f"{owner.workshop}-open-0", f"wsp{owner.workshop[1:9]}", SUBNET, BRIDGE, IP_RANGE
+    )
     engine.create_network(spec, owner)
     return spec

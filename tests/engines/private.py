@@ -338,6 +338,7 @@ def write_class(directory: Path, port: int, names: Iterable[str]) -> Path:
         f"  name: torture-{uuid.uuid4().hex[:6]}",
         f"  url: http://localhost:{port}",
         "  limits: {memory: 128m, cpus: 2, pids: 64}",
+        "  llm: false",
         "participants:",
         *(f"  - {name}" for name in names),
     ]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from workshop.desired import ContainerSpec, Owner
 from workshop.labels import Role
 from workshop.limits import MIB, Limits
+from workshop.specs import ContainerSpec, Owner
 
 SUBNET = "10.231.8.0/22"
+BRIDGE = "10.231.8.1"
 IP_RANGE = "10.231.10.0/23"
 
 

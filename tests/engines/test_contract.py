@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.engines.scene import SUBNET, seat
-from workshop.desired import ImageSpec, NetworkSpec, Owner
 from workshop.engines.memory import MemoryEngine
 from workshop.errors import BuildFailed, EngineError, NotFound
 from workshop.labels import Role
 from workshop.observed import State
+from workshop.specs import ImageSpec, NetworkSpec, Owner
 
 if TYPE_CHECKING:
     from pathlib import Path

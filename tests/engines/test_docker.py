@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.engines.scene import seat
-from workshop.desired import ImageSpec
 from workshop.engines.docker import DockerEngine
 from workshop.errors import BuildFailed, EngineUnreachable
 from workshop.labels import Role
+from workshop.specs import ImageSpec
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from workshop.desired import NetworkSpec, Owner
+    from workshop.specs import NetworkSpec, Owner
 
 pytestmark = pytest.mark.engine
 

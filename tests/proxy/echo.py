@@ -84,7 +84,7 @@ async def talk(name: bytes, reader: asyncio.StreamReader, writer: asyncio.Stream
     while True:
         request = await read_request(reader)
         path = request.target.partition(b"?")[0]
-        if path == b"/sse":
+        if path.endswith(b"/sse"):
             await stream(reader, writer)
             return
         if path == b"/ws" and b"upgrade: websocket" in request.head.lower():
@@ -101,13 +101,13 @@ def respond(name: bytes, request: Request, path: bytes) -> bytes:  # noqa: PLR09
         case [b"cookies"]:
             cookies = request.target.partition(b"?")[2].split(b"&")
             return answer(b"", headers=b"".join(b"Set-Cookie: a=b; %b\r\n" % c for c in cookies))
-        case [b"status", status]:
+        case [*_, b"status", status]:
             return answer(b"the app's own words", b"%b Own" % status)
         case [b"huge-header"]:
             return answer(b"", headers=b"X-Huge: %b\r\n" % (b"x" * 200_000))
         case [b"redirect"]:
             return answer(b"", b"302 Found", b"Location: /elsewhere\r\n")
-        case [b"head"]:
+        case [*_, b"head"]:
             return answer(request.head + request.body)
         case _:
             return answer(name + b" " + request.target)

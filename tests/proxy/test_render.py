@@ -28,7 +28,9 @@ EDGE = Edge(
         Route("ada", "172.30.0.2", 8000, "Ada Lovelace"),
         Route("grace", "172.30.0.3", 8000, "Grace <b>Hopper</b> & co"),
     ),
+    gateway="172.30.0.1:8011",
 )
+MODELS = "^~ /llm/v1/"
 HEADERS = {
     "Host", "X-Real-IP", "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host",
     "X-Forwarded-Prefix", "X-Forwarded-Port", "Forwarded", "Proxy", "Upgrade", "Connection",
@@ -129,6 +131,7 @@ def test_template_with_an_unknown_variable_is_an_error(tmp_path: Path) -> None:
         {"title": "Other"},
         {"landing": False},
         {"limits": replace(EDGE.limits, burst=201)},
+        {"gateway": "172.30.0.1:8012"},
     ],
 )
 def test_any_changed_value_changes_the_fingerprint(change: dict[str, Any]) -> None:
@@ -181,7 +184,7 @@ def test_plain_locations_pass_no_upgrade_and_their_own_prefix(tmp_path: Path) ->
     """Only @careful may upgrade; the prefix is a literal, so it cannot be steered."""
     for name, block in proxying(EDGE, tmp_path):
         headers = dict(args(block, "proxy_set_header"))
-        if name != "@careful":
+        if name not in {"@careful", MODELS}:
             assert headers["Upgrade"] == headers["Connection"] == ""
             assert name == f"^~ {headers['X-Forwarded-Prefix']}/"
 
@@ -190,12 +193,30 @@ def test_every_seat_checks_before_it_passes_on(tmp_path: Path) -> None:
     """The guard comes first and its upstream is the seat's own."""
     for name, block in proxying(EDGE, tmp_path):
         assert block[0 if name != "@careful" else 1]["directive"] == "if", name
-        if name != "@careful":
+        if name not in {"@careful", MODELS}:
             seat = name.removeprefix("^~ /").removesuffix("/")
             assert args(block, "set") == [["$seat", seat]]
             assert args(block, "proxy_pass") == [[f"http://seat-{seat}/"]]
             assert "!=" in block[0]["args"]
             assert args(block[0]["block"], "return") == [["418"]]
+
+
+def test_models_are_passed_on_only_where_the_path_can_be_read_in_one_way(tmp_path: Path) -> None:
+    """No escape or dot segment reaches the gateway; its upstream is nobody's seat."""
+    block = locations(workshop_server(EDGE, tmp_path))[MODELS]
+
+    assert block[0]["args"] == ["$request_uri", "!=", "$uri$is_args$args"]
+    assert args(block[0]["block"], "return") == [["404"]]
+    assert args(block, "proxy_pass") == [["http://gateway"]]
+    assert dict(args(block, "proxy_set_header"))["X-Real-IP"] == "$remote_addr"
+
+
+def test_class_without_models_has_no_way_to_a_gateway() -> None:
+    """`llm: false` leaves no trace in the configuration."""
+    text = render(replace(EDGE, gateway=""), lab.TEMPLATES)["nginx.conf"]
+
+    assert "llm" not in text
+    assert "gateway" not in text
 
 
 def test_protection_stands_once_and_is_overridden_nowhere(tmp_path: Path) -> None:
@@ -234,9 +255,10 @@ def test_upstreams_are_kept_alive_and_bounded(tmp_path: Path) -> None:
     """Without keepalive every request opens a connection; without max_conns one seat takes all."""
     upstreams = [i for i in tree(EDGE, tmp_path) if i["directive"] == "upstream"]
 
-    assert [i["args"] for i in upstreams] == [["seat-ada"], ["seat-grace"]]
+    assert [i["args"] for i in upstreams] == [["seat-ada"], ["seat-grace"], ["gateway"]]
     for upstream in upstreams:
         assert args(upstream["block"], "keepalive") == [["32"]]
+    for upstream in upstreams[:2]:
         assert "max_conns=100" in args(upstream["block"], "server")[0]
 
 
@@ -275,7 +297,7 @@ slugs = st.sets(
 def test_any_set_of_names_gives_exactly_the_expected_tree(names: set[str], tmp_path: Path) -> None:
     """Names which are prefixes of one another, or nginx keywords, change nothing but the list."""
     routes = tuple(Route(name, f"10.0.0.{n + 1}") for n, name in enumerate(sorted(names)))
-    edge = replace(EDGE, routes=routes, scratch=str(tmp_path), directory=str(tmp_path))
+    edge = replace(EDGE, routes=routes, gateway="", scratch=str(tmp_path), directory=str(tmp_path))
     edge = replace(edge, access_log=str(tmp_path / "access.log"))
     found = set(locations(workshop_server(edge, tmp_path)))
     fixed = {"/.pages/", "/", "= /", "= /healthz", "= /robots.txt", "@careful"}

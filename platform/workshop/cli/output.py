@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -16,18 +17,21 @@ from rich.text import Text
 
 from workshop.errors import InputError, WorkshopError
 from workshop.events import Note, Outcome, PlanMade, StepEnded, StepProgress, StepStarted
+from workshop.gateway.config import NANO
 from workshop.plan import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from types import TracebackType
 
     from workshop.apply import Report
     from workshop.doctor import Check
     from workshop.events import Event
+    from workshop.keyring import HandedKey
     from workshop.plan import Plan, Step
     from workshop.status import Status
     from workshop.teardown import Receipt
+    from workshop.usage import Usage, Use
     from workshop.workspace import Workspace
 
 _MARKS = {
@@ -131,9 +135,65 @@ class Output:
         self._out.print(table)
         live = sum(seat.state == "live" for seat in status.seats)
         self._err.print(
-            f"{status.workshop}: {live} of {len(status.seats)} live, edge {status.edge}",
+            f"{status.workshop}: {live} of {len(status.seats)} live, edge {status.edge}, "
+            f"gateway {status.gateway}, embedded model {status.embedded}",
             highlight=False,
         )
+
+    def keys(self, keys: Sequence[HandedKey]) -> None:
+        """Show keys, each as the lines of a ``.env`` file."""
+        if self.as_json:
+            self.document([vars(key) for key in keys])
+            return
+        for key in keys:
+            note = "" if key.state == "active" else f" ({key.state})"
+            self.lines([f"# {key.name}: key {key.key_id}{note}", *key.dotenv])
+
+    def paused(self, report: Report, names: Sequence[str], *, paused: bool) -> None:
+        """Say whose questions are held back now."""
+        if self.as_json:
+            self.document({"ok": report.ok, "paused": paused, "names": list(names)})
+            return
+        self._failures(report, set())
+        if report.ok:
+            who = ", ".join(names) or "everybody"
+            state = "paused; `workshop llm resume` lets them go on" if paused else "resumed"
+            self._err.print(f"{who}: {state}", highlight=False)
+
+    def usage(self, usage: Usage) -> None:
+        """Show what everybody used of the class's models."""
+        if self.as_json:
+            self.document(usage_document(usage))
+        else:
+            self._out.print(self.usage_table(usage))
+
+    @staticmethod
+    def usage_table(usage: Usage) -> Table:
+        """Lay out what everybody used; the last line is the class."""
+        table = Table(box=None, pad_edge=False)
+        table.add_column("participant")
+        for column in ("requests", "in", "out", usage.currency, "errors", "left"):
+            table.add_column(column, justify="right")
+        table.add_column("last error", overflow="fold")
+        for use in (*usage.seats, usage.total):
+            table.add_row(
+                use.name or "class",
+                f"{use.requests:,}",
+                f"{use.input_tokens:,}",
+                f"{use.output_tokens:,}",
+                f"{use.money / NANO:,.4f}",
+                f"{use.errors:,}" if not use.errors else f"[yellow]{use.errors:,}[/]",
+                _left(use, usage.currency),
+                escape(use.last_error),
+                style=None if use.name else "bold",
+            )
+        return table
+
+    @contextlib.contextmanager
+    def live(self) -> Iterator[Callable[[Table], None]]:
+        """Show one table that is drawn anew again and again."""
+        with Live(console=self._out, auto_refresh=False) as live:
+            yield lambda table: live.update(table, refresh=True)
 
     def checks(self, checks: Sequence[Check]) -> None:
         """Show what the doctor found and how to mend it."""
@@ -328,6 +388,28 @@ def report_document(report: Report, work: Workspace) -> Mapping[str, object]:
             for step in report.plan.steps
         ],
     }
+
+
+def usage_document(usage: Usage) -> Mapping[str, object]:
+    """Turn usage into what ``--json`` prints; money in whole units of the currency."""
+
+    def row(use: Use) -> dict[str, object]:
+        left = None if use.money_left is None else use.money_left / NANO
+        return {**vars(use), "money": use.money / NANO, "money_left": left}
+
+    return {
+        "workshop": usage.workshop,
+        "currency": usage.currency,
+        "total": row(usage.total),
+        "seats": [row(use) for use in usage.seats],
+    }
+
+
+def _left(use: Use, currency: str) -> str:
+    parts = [] if use.left is None else [f"{use.left:,} tokens"]
+    if use.money_left is not None:
+        parts.append(f"{use.money_left / NANO:,.2f} {currency}")
+    return ", ".join(parts)
 
 
 def status_document(status: Status) -> Mapping[str, object]:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from workshop.desired import ContainerSpec, ImageSpec, NetworkSpec, Owner
     from workshop.observed import Observed
+    from workshop.specs import ContainerSpec, ImageSpec, NetworkSpec, Owner
 
 STOP_SECONDS = 3
 """Seconds between SIGTERM and SIGKILL: an app that ignores the first must not hold up a class."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     import docker
 
-    from workshop.desired import ImageSpec
+    from workshop.specs import ImageSpec
 
 SHOWN_LINES = 15
 """Lines of a failed build that are repeated in the error."""

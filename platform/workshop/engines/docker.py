@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from workshop.desired import ContainerSpec, ImageSpec, NetworkSpec, Owner
+    from workshop.specs import ContainerSpec, ImageSpec, NetworkSpec, Owner
 
 CALL_SECONDS = 30
 """Longest silence of one API call; a hung engine must end in an error, not in a wait."""
@@ -151,7 +151,7 @@ class DockerEngine:
 
     def create_network(self, spec: NetworkSpec, owner: Owner) -> None:
         marks = {**owner.labels(Role.NETWORK), labels.CONFIG_HASH: spec.config_hash}
-        pool = IPAMPool(subnet=spec.subnet, iprange=spec.ip_range)
+        pool = IPAMPool(subnet=spec.subnet, iprange=spec.ip_range, gateway=spec.gateway)
         with _mapped():
             self._api.create_network(
                 spec.name,
@@ -218,7 +218,7 @@ class DockerEngine:
                 type="json-file", config={"max-size": spec.log_size, "max-file": "2"}
             ),
             restart_policy={"Name": "unless-stopped"},
-            binds={source: {"bind": place, "mode": "ro"} for source, place in spec.mounts},
+            binds=_binds(spec),
             network_mode=spec.network or "host",
         )
 
@@ -309,6 +309,13 @@ def _unreachable(exc: Exception) -> EngineUnreachable:
 
 def _of(workshop: str) -> dict[str, list[str]]:
     return {"label": [f"{labels.NAME}={workshop}"]}
+
+
+def _binds(spec: ContainerSpec) -> dict[str, Mapping[str, str]]:
+    modes = (("ro", spec.mounts), ("rw", spec.data))
+    return {
+        source: {"bind": place, "mode": mode} for mode, mounts in modes for source, place in mounts
+    }
 
 
 def _ulimits(spec: ContainerSpec) -> list[Ulimit] | None:

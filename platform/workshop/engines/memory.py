@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from workshop.desired import ContainerSpec, ImageSpec, NetworkSpec, Owner
+    from workshop.specs import ContainerSpec, ImageSpec, NetworkSpec, Owner
 
 
 @dataclass

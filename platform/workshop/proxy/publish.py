@@ -13,8 +13,8 @@ import shutil
 import time
 from typing import TYPE_CHECKING
 
-from workshop.desired import EDGE_MOUNT
 from workshop.errors import EngineError, PublishFailed
+from workshop.parts import EDGE_MOUNT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -126,6 +126,8 @@ class Edge:
     """Where the rendered files are found once live; pages are opened there at request time."""
     scratch: str = "/tmp"  # noqa: S108 - the only writable place in the edge's read-only container
     access_log: str = "/dev/stdout"
+    gateway: str = ""
+    """Address and port of the class's models; empty where there are none."""
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)
@@ -135,6 +137,10 @@ class Edge:
             _require(HOST.fullmatch(host), "edge host", host, "a host name or IPv4 address")
         _require(self.listen in range(1, 65536), "edge listen", self.listen, "a TCP port")
         _require(self.workers in range(257), "edge workers", self.workers, "0 to 256")
+        if self.gateway:
+            host, _, port = self.gateway.rpartition(":")
+            legal = _legal_address(host) and port.isdecimal() and int(port) in range(1, 65536)
+            _require(legal, "edge gateway", self.gateway, "a unicast IPv4 and a TCP port")
         for path in (self.directory, self.scratch, self.access_log):
             _require(PATH.fullmatch(path), "edge path", path, "a plain absolute path")
         object.__setattr__(self, "routes", tuple(sorted(self.routes, key=lambda r: r.name)))

@@ -1,0 +1,120 @@
+"""Participants' keys to the class's models: shown, renewed, withdrawn, paused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from workshop import operations, state
+from workshop.errors import InputError, WorkshopError
+from workshop.gateway.config import PREFIX
+from workshop.llm import keys
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from workshop.apply import Report
+    from workshop.state import KeyState, State
+    from workshop.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class HandedKey:
+    """One participant's key and everything needed to use it from anywhere."""
+
+    name: str
+    key_id: str
+    """What messages and logs call the key."""
+    key: str
+    state: str
+    """active, paused or revoked."""
+    base_url: str
+    model: str
+    embedding: str
+
+    @property
+    def dotenv(self) -> tuple[str, ...]:
+        """The lines for a ``.env`` on somebody's own computer."""
+        lines = {
+            "OPENAI_API_KEY": self.key,
+            "OPENAI_BASE_URL": self.base_url,
+            "OPENAI_MODEL": self.model,
+            "OPENAI_EMBEDDING_MODEL": self.embedding,
+        }
+        return tuple(f"{name}={value}" for name, value in lines.items() if value)
+
+
+def show(work: Workspace, names: Sequence[str]) -> list[HandedKey]:
+    """Make the keys of ``names`` again: ``workshop keys show``.
+
+    Raises:
+        WorkshopError: there are none yet, or the class does without models.
+
+    """
+    llm = work.roster.llm
+    if llm is None:
+        raise InputError("this class has no models: the roster says `llm: false`")
+    choices = _choices(work)
+    return [
+        HandedKey(
+            name=name,
+            key_id=keys.key_id(name, choices.key(name).serial),
+            key=keys.derive(choices.secret, name, choices.key(name).serial),
+            state=_state(choices, name),
+            base_url=f"{work.roster.url}{PREFIX}",
+            model=llm.model,
+            embedding=llm.embedding,
+        )
+        for name in (work.roster.participant(name).name for name in names)
+    ]
+
+
+def rotate(work: Workspace, names: Sequence[str]) -> Report:
+    """Give ``names`` new keys; the old ones stop at once: ``workshop keys rotate``."""
+    return _change(work, names, lambda held: replace(held, serial=held.serial + 1, revoked=False))
+
+
+def revoke(work: Workspace, names: Sequence[str]) -> Report:
+    """Let the keys of ``names`` hold no longer: ``workshop keys revoke``."""
+    return _change(work, names, lambda held: replace(held, revoked=True))
+
+
+def restore(work: Workspace, names: Sequence[str]) -> Report:
+    """Let revoked keys hold again: ``workshop keys restore``."""
+    return _change(work, names, lambda held: replace(held, revoked=False))
+
+
+def pause(work: Workspace, names: Sequence[str], *, paused: bool) -> Report:
+    """Let ``names`` ask no more questions for now, or again: ``workshop llm pause``, ``resume``."""
+    return _change(work, names, lambda held: replace(held, paused=paused))
+
+
+def pause_class(work: Workspace, *, paused: bool) -> Report:
+    """Pause or resume everybody at once; what holds for single participants stays as it is."""
+    return operations.rechoose(work, lambda choices: replace(choices, paused=paused))
+
+
+def _change(
+    work: Workspace, names: Sequence[str], change: Callable[[KeyState], KeyState]
+) -> Report:
+    people = [work.roster.participant(name).name for name in names]
+    return operations.rechoose(
+        work,
+        lambda choices: replace(
+            choices, keys={**choices.keys, **{name: change(choices.key(name)) for name in people}}
+        ),
+    )
+
+
+def _choices(work: Workspace) -> State:
+    known = state.load(work.state_directory) if work.state_directory.is_dir() else None
+    if known is None or not known.secret:
+        raise WorkshopError("there are no keys yet", hint="`workshop provision` makes them")
+    return known
+
+
+def _state(choices: State, name: str) -> str:
+    held = choices.key(name)
+    if held.revoked:
+        return "revoked"
+    return "paused" if held.paused or choices.paused else "active"

@@ -1,0 +1,1 @@
+"""The instructor's side of the class's language models: options, keys, configuration, usage."""

@@ -1,0 +1,78 @@
+"""Where everything lives: a workshop's /21, its shards, and the address each slot has.
+
+/21              one workshop: up to two shards
+└─ /22           one shard: one bridge, up to 250 seats
+├─ first /24  .1 the server itself, slots from .2 on, .254 the embedded model
+├─ second /24 kept, for the next version of a seat beside the old one
+└─ upper /23  the engine's own to hand out (its --ip-range)
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import zlib
+from typing import TYPE_CHECKING
+
+from workshop.specs import NetworkSpec
+from workshop.state import SHARDS, SLOTS_PER_SHARD
+
+if TYPE_CHECKING:
+    from workshop.specs import ContainerSpec
+    from workshop.state import State
+
+EMBEDDED_PLACE = 254
+"""Last number of the embedded model's address: beside the slots, which end at 251."""
+
+
+def networks(state: State, seats: list[ContainerSpec]) -> tuple[NetworkSpec, ...]:
+    """Specify the bridges that ``seats`` stand on."""
+    shards = list(ipaddress.IPv4Network(state.network).subnets(new_prefix=22))[:SHARDS]
+    used = {seat.network for seat in seats}
+    return tuple(
+        NetworkSpec(
+            name=network_name(state.workshop, index),
+            bridge=bridge_name(state.workshop, index),
+            subnet=str(shard),
+            gateway=str(shard.network_address + 1),
+            ip_range=str(list(shard.subnets(new_prefix=23))[1]),
+        )
+        for index, shard in enumerate(shards)
+        if network_name(state.workshop, index) in used
+    )
+
+
+def network_name(workshop: str, shard: int) -> str:
+    """Name the bridge network of one shard."""
+    return f"{workshop}-open-{shard}"
+
+
+def bridge_name(workshop: str, shard: int) -> str:
+    """Name the kernel's interface of one shard.
+
+    Linux allows 15 characters, so the name comes from numbers and is never cut; all begin with
+    ``wsp``, which one firewall rule can match.
+    """
+    return f"wsp{zlib.crc32(workshop.encode()):08x}o{shard}"
+
+
+def seat_address(network: str, slot: int) -> str:
+    """Give a slot its IPv4 address: a shard is a /22 whose first /24 holds the slots.
+
+    The second /24 is kept for the next version of a seat beside the old one, the upper half is
+    the engine's own to hand out.
+    """
+    return str(_shard(network, slot).network_address + 2 + slot % SLOTS_PER_SHARD)
+
+
+def bridge_address(network: str, slot: int) -> str:
+    """Give the server's own address on the bridge of a slot."""
+    return str(_shard(network, slot).network_address + 1)
+
+
+def embedded_address(network: NetworkSpec) -> str:
+    """Give the embedded model's address on ``network``."""
+    return str(ipaddress.IPv4Network(network.subnet).network_address + EMBEDDED_PLACE)
+
+
+def _shard(network: str, slot: int) -> ipaddress.IPv4Network:
+    return list(ipaddress.IPv4Network(network).subnets(new_prefix=22))[slot // SLOTS_PER_SHARD]
