@@ -35,7 +35,8 @@ GATEWAY_PORT = 8011
 """TCP port of the gateway on each bridge's own address."""
 EMBEDDED_USER = "10004:10004"
 EMBEDDED_SLOTS = 4
-"""Answers the embedded model gives at the same time."""
+"""Answers the embedded model gives at the same time; more wait in the gateway's queue, which tells
+everybody their place."""
 BURST_SECONDS = 4
 """A page with many assets asks for all of them at once; this many seconds' worth may."""
 
@@ -128,7 +129,6 @@ def _embedded(
         image=image,
         version=version,
         limits=limits,
-        env={"PORT": str(PORT), "EMBEDDED_SLOTS": str(EMBEDDED_SLOTS)},
         network=network.name,
         address=embedded_address(network),
         user=EMBEDDED_USER,
