@@ -48,3 +48,28 @@ def test_what_is_packed_is_what_is_hashed(source: Path) -> None:
         names = {member.name for member in packed.getmembers() if member.isfile()}
 
     assert names == {name for name in context.files(source) if (source / name).is_file()}
+
+
+def test_dockerfile_with_an_ignore_file_of_its_own_ignores_by_it_alone(source: Path) -> None:
+    """Two images made from one directory hold different files, as BuildKit has it."""
+    (source / ".dockerignore").write_text("app.py\n")
+    (source / "Other").write_text("FROM x\n")
+    (source / "Other.dockerignore").write_text("**\n!a\n!app.py\n")
+
+    assert "app.py" not in context.files(source)
+    assert "app.py" in context.files(source, "Other")
+    assert "sub" not in context.files(source, "Other")
+
+
+@pytest.mark.parametrize("service", ["gateway", "embedded"])
+def test_image_of_a_service_holds_its_own_package_alone(service: str) -> None:
+    """Another part of the platform that changes does not make it anew."""
+    from workshop import resources
+
+    names = context.files(resources.package(), f"images/{service}/Dockerfile")
+    folders = {name.split("/")[0] for name in names if "/" in name}
+
+    assert folders == {service, "images"}
+    assert f"{service}/__main__.py" in names
+    assert "__init__.py" in names
+    assert not [name for name in names if "pyc" in name]

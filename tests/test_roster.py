@@ -350,9 +350,9 @@ def test_env_value_that_looks_like_a_number_stays_text(parse: Callable[[str], Ro
 
 def test_secret_in_roster_is_warned_about_without_its_value(parse: Callable[[str], Roster]) -> None:
     """B29: the warning names the key and never the value."""
-    found = parse(HEAD + "participants: [{name: ada, env: {OPENAI_API_KEY: sk-verysecretvalue}}]")
+    found = parse(HEAD + "participants: [{name: ada, env: {STORE_API_KEY: sk-verysecretvalue}}]")
 
-    assert "env.OPENAI_API_KEY: looks like a secret" in str(found.warnings[0])
+    assert "env.STORE_API_KEY: looks like a secret" in str(found.warnings[0])
     assert "verysecret" not in str(found.warnings)
 
 

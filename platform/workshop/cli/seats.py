@@ -108,7 +108,10 @@ def open_(
 @app.command()
 def logs(
     name: Annotated[
-        str, typer.Argument(help="A participant, or edge.", autocompletion=complete_name)
+        str,
+        typer.Argument(
+            help="A participant, edge, gateway or embedded.", autocompletion=complete_name
+        ),
     ],
     tail: Annotated[int, typer.Option(min=1, max=100_000, help="How many lines back.")] = 100,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new lines.")] = False,
