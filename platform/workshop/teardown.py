@@ -13,6 +13,8 @@ from workshop import host, state
 from workshop.apply import Tools
 from workshop.errors import InputError
 from workshop.events import Outcome
+from workshop.gateway import config as gateway
+from workshop.gateway import ledger
 from workshop.labels import Role
 from workshop.llm.publish import GatewayPublisher
 from workshop.llm.secrets import Secrets
@@ -39,6 +41,8 @@ class Receipt:
     left: tuple[str, ...]
     kept: tuple[str, ...]
     unchecked: tuple[str, ...]
+    used: str
+    """What the class used of its models in all; empty where it asked nothing."""
     seconds: float
 
 
@@ -54,9 +58,10 @@ def teardown(work: Workspace, *, keep_images: bool = False) -> Receipt:
         made = make_teardown(Desired(owner), observed, keep_images=keep_images)
         places = work.directories
         publisher = Publisher(places.edge, work.probe, 0, "")
-        gateway = GatewayPublisher(places.gateway, places.usage, Secrets(), work.probe)
-        tools = Tools(work.engine, work.probe, publisher, gateway, work.settings, work.emit)
+        keys = GatewayPublisher(places.gateway, places.usage, Secrets(), work.probe)
+        tools = Tools(work.engine, work.probe, publisher, keys, work.settings, work.emit)
         report = applying.apply(made, Desired(owner), tools)
+        used = _used(work)
         left = _left(work, name, observed, keep_images=keep_images)
         if not left:
             shutil.rmtree(directory)
@@ -75,6 +80,7 @@ def teardown(work: Workspace, *, keep_images: bool = False) -> Receipt:
         left=tuple(left),
         kept=_kept(work, name, keep_images=keep_images),
         unchecked=() if host.firewall_rules() is not None else ("firewall rules (needs root)",),
+        used=used,
         seconds=time.monotonic() - begun,
     )
 
@@ -88,6 +94,20 @@ def _workshop_name(work: Workspace) -> str:
         if known is None:
             raise
         return known.workshop
+
+
+def _used(work: Workspace) -> str:
+    """Read the last sum before the books go; the gateway has ended and written the rest."""
+    try:
+        everybody = ledger.totals(work.directories.usage / ledger.FILE)
+        told = (work.directories.gateway / gateway.FILE).read_text("utf-8")
+        currency = gateway.load(told).currency
+    except (ledger.LedgerError, OSError, ValueError, KeyError, TypeError):
+        return ""
+    requests = sum(item.requests for item in everybody)
+    tokens = sum(item.input_tokens + item.output_tokens for item in everybody)
+    money = sum(item.money for item in everybody) / gateway.NANO
+    return f"{requests:,} requests, {tokens:,} tokens, {money:,.2f} {currency}" if requests else ""
 
 
 def _left(work: Workspace, name: str, before: Observed, *, keep_images: bool) -> list[str]:

@@ -203,9 +203,16 @@ def test_roster_without_models_removes_gateway_and_model(
 
 def test_teardown_leaves_nothing_of_the_models(running: Workspace) -> None:
     """Keys, books and containers are gone."""
+    running.directories.usage.mkdir(exist_ok=True)
+    ledger = Ledger(running.directories.usage / FILE)
+    ledger.append(
+        Row(time.time(), "ada", "ada-1", "openai", "gpt-5-mini", 1000, 200, 2_650_000_000)
+    )
+    ledger.close()
     receipt = teardown(running)
 
     assert receipt.left == ()
+    assert receipt.used == "1 requests, 1,200 tokens, 2.65 USD"
     assert receipt.removed["gateway"] == receipt.removed["embedded"] == 1
     assert not running.state_directory.exists()
 

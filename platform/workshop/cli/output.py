@@ -219,6 +219,8 @@ class Output:
         self.lines(f"kept: {item}" for item in receipt.kept)
         self.lines(f"not checked: {item}" for item in receipt.unchecked)
         self.lines(f"left: {item}" for item in receipt.left)
+        if receipt.used:
+            self.lines([f"models: {receipt.used}"])
         self.lines([f"leftovers: {len(receipt.left)}"])
         self._err.print(f"{receipt.seconds:.1f} s", highlight=False)
 

@@ -139,7 +139,7 @@ class Config:
     outage: tuple[Outage, ...] = (Outage.REPLAY, Outage.EMBEDDED)
     answer_tokens: int = 1024
     """Longest answer in tokens; also what a request without a bound of its own is given."""
-    queue_seconds: float = 120.0
+    queue_seconds: float = 300.0
     """Longest wait for a turn."""
     body_bytes: int = 1024 * 1024
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     import os
     import sqlite3
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
 FILE = "usage.db"
 _BUSY_SECONDS = 1.0
@@ -227,6 +227,8 @@ def totals(path: os.PathLike[str], since: float | None = None) -> list[Totals]:
 
 
 def _open(path: Path) -> sa.Engine:
+    # SQLite would make a file that only its owner may write, and readers need to share its log.
+    path.touch(0o666, exist_ok=True)
     # Autocommit in the driver: transactions are begun by name, so that they take the lock at once.
     engine = sa.create_engine(
         f"sqlite:///{path}",
@@ -248,8 +250,10 @@ def _open(path: Path) -> sa.Engine:
 def _read(path: os.PathLike[str], query: sa.Select[Any]) -> Sequence[Any]:
     if not _exists(path):
         return []
+    # Without a log beside it nobody has the file open, and opening it must not need to make one.
+    how = "mode=ro" if _exists(f"{path}-wal") else "mode=ro&immutable=1"
     engine = sa.create_engine(
-        f"sqlite:///file:{path}?mode=ro&uri=true",
+        f"sqlite:///file:{path}?{how}&uri=true",
         poolclass=NullPool,
         connect_args={"timeout": _BUSY_SECONDS},
     )
@@ -264,9 +268,7 @@ def _read(path: os.PathLike[str], query: sa.Select[Any]) -> Sequence[Any]:
         engine.dispose()
 
 
-def _exists(path: os.PathLike[str]) -> bool:
-    from pathlib import Path  # noqa: PLC0415 - only readers need it
-
+def _exists(path: str | os.PathLike[str]) -> bool:
     return Path(path).exists()
 
 

@@ -94,7 +94,7 @@ class Llm:
     outage: tuple[Outage, ...] = (Outage.REPLAY, Outage.EMBEDDED)
     record: bool = False
     answer_tokens: int = 1024
-    queue_seconds: int = 120
+    queue_seconds: int = 300
 
     @property
     def is_paid(self) -> bool:

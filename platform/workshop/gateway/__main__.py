@@ -1,0 +1,111 @@
+"""Run the gateway: ``python -m workshop.gateway --config DIR --data DIR --listen ADDRESS:PORT``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from workshop.gateway.app import create_app
+from workshop.gateway.logs import log_to
+from workshop.gateway.service import Options, Service
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_GRACE_SECONDS = 1
+"""For answers under way to end; Docker kills after a few seconds."""
+
+
+class Server(uvicorn.Server):
+    """Ends the answers under way when told to stop, so that stopping does not wait for them."""
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Tell every caller, then stop."""
+        self._service.calls.end_all()
+        await super().shutdown(sockets)
+
+
+def make_server(service: Service) -> Server:
+    """Set the server up as fast as it goes, silent but for our own log."""
+    config = uvicorn.Config(
+        create_app(service),
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+        timeout_keep_alive=75,
+        backlog=1024,
+    )
+    return Server(config, service)
+
+
+def bind(address: str) -> socket.socket:
+    """Listen on ``HOST:PORT``.
+
+    Raises:
+        OSError: that is not possible.
+
+    """
+    host, _, port = address.rpartition(":")
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, int(port)))
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until told to stop."""
+    options = _parse(arguments)
+    log = log_to()
+    # The command reads the books as another user.
+    os.umask(0)
+    own = frozenset(address.rpartition(":")[0] for address in options.listen)
+    try:
+        service = Service(Options(options.config, options.data, own), log)
+    except (OSError, ValueError, KeyError, TypeError) as exc:
+        log("no usable configuration", directory=str(options.config), error=type(exc).__name__)
+        return 2
+    sockets = []
+    for address in options.listen:
+        try:
+            sockets.append(bind(address))
+        except (OSError, ValueError) as exc:
+            log("cannot listen", address=address, error=str(exc))
+            return 1
+    log("listening", addresses=options.listen, fingerprint=service.view.fingerprint)
+    # uvicorn raises the signal that stopped it once more; being told to stop is no failure.
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    make_server(service).run(sockets)
+    log("stopped")
+    return 0
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m workshop.gateway", description=__doc__)
+    parser.add_argument("--config", type=Path, required=True, help="directory of config.json")
+    parser.add_argument("--data", type=Path, required=True, help="directory of the books")
+    parser.add_argument("--listen", action="append", required=True, metavar="ADDRESS:PORT")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
