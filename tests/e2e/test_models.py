@@ -21,7 +21,8 @@ import pytest
 from tests.e2e.test_class import Class
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from workshop.engines.docker import DockerEngine
 
@@ -313,7 +314,85 @@ def used(room: Class, name: str, until: Any = lambda _: True) -> dict[str, Any]:
 # -- in the browser ---------------------------------------------------------------------------
 
 
+LIBRARY = """# The Lovelace library
+
+The Lovelace library opens at nine o'clock in the morning. It closes at six.
+A card costs four euros a year.
+"""
+
+
+class Page:
+    """Somebody's chat page in a real browser."""
+
+    def __init__(self, driver: Any, url: str) -> None:
+        self.driver = driver
+        driver.get(url)
+
+    def find(self, selector: str) -> list[Any]:
+        """Find elements by CSS."""
+        found: list[Any] = self.driver.find_elements("css selector", selector)
+        return found
+
+    def until(self, happened: Any, seconds: float = 90) -> Any:
+        """Wait for something on the page."""
+        from selenium.webdriver.support.wait import WebDriverWait
+
+        return WebDriverWait(self.driver, seconds, 0.05).until(lambda _: happened())
+
+    def ask(self, question: str) -> str:
+        """Type a question, send it, and read the whole answer."""
+        before = len(self.find("#log .app"))
+        self.find("#message")[0].send_keys(question)
+        self.find("#send")[0].click()
+        self.until(lambda: len(self.find("#log .app")) > before or self.find("#log .trouble"))
+        self.until(lambda: self.find("#log")[0].get_attribute("aria-busy") == "false")
+        assert not self.find("#log .trouble"), self.find("#log")[0].text
+        return str(self.find("#log .app")[-1].text)
+
+
 @pytest.mark.browser
-def test_page_talks_remembers_and_cites(room: Class, browser: Any) -> None:
-    """Ask, ask on, upload a text, and get an answer that names it."""
-    pytest.skip("filled in below")
+def test_page_talks_remembers_and_cites(
+    room: Class, browser: Callable[[], Any], tmp_path: Path
+) -> None:
+    """Ask, ask on, upload a text, and get an answer that cites it; usage has it all."""
+    before = used(room, "ada")
+    page = Page(browser(), f"http://localhost:{room.port}/ada/")
+
+    assert "Paris" in page.ask("What is the capital of France?")
+    assert "toy" in page.find("#log .badge")[0].text
+    page.ask("My name is Grace.")
+    assert "Grace" in page.ask("What is my name?")
+    assert "My name is Grace." in sent_to_the_model(page)
+
+    (tmp_path / "library.md").write_text(LIBRARY)
+    page.find("#documents")[0].click()
+    page.find("#file")[0].send_keys(str(tmp_path / "library.md"))
+    page.until(lambda: "library.md" in page.find("#documents-list")[0].text)
+    page.find("#tick-none")[0].click()
+    tick(page, "library.md")
+    page.find("#documents-dialog .close")[0].click()
+    page.find("#fresh")[0].click()
+    answer = page.ask("When does the Lovelace library open?")
+
+    assert "nine" in answer or "9" in answer
+    source = page.find("#log details blockquote b")[0].get_attribute("textContent")
+    assert "library.md" in source
+    after = used(room, "ada", lambda use: use["requests"] >= before["requests"] + 4)
+    assert after["output_tokens"] > before["output_tokens"]
+
+
+def sent_to_the_model(page: Page) -> str:
+    """Unfold what the page shows of the last question's context."""
+    found = page.find("#log .foot")[-1].find_elements("css selector", "details")
+    return "".join(str(item.get_attribute("textContent")) for item in found)
+
+
+def tick(page: Page, name: str) -> None:
+    """Choose one document to answer from."""
+    [box] = [
+        item.find_element("css selector", "input")
+        for item in page.find("#documents-list li")
+        if name in item.text
+    ]
+    if not box.is_selected():
+        box.click()

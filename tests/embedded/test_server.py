@@ -11,7 +11,7 @@ import httpx2
 import numpy as np
 import pytest
 
-from workshop.embedded import server
+from workshop.embedded import embeddings, server
 from workshop.embedded.embeddings import Embedder
 from workshop.embedded.relay import while_connected
 from workshop.embedded.server import LARGEST_BODY, create_app, end_without_engine
@@ -194,6 +194,37 @@ def test_embeddings_many_texts_come_back_in_order(monkeypatch: pytest.MonkeyPatc
         assert model.batches == [8, 2]
 
     asyncio.run(scene())
+
+
+def test_embedder_known_text_is_not_embedded_again() -> None:
+    """Thirty people index the same documents; their vectors are made once."""
+    model = Sums()
+    embedder = Embedder(Words(), model)
+
+    async def scenario() -> list[Any]:
+        first = await embedder.embed(["a bb", "ccc", "a bb"])
+        again = await embedder.embed(["ccc", "dd ee ff", "a bb"])
+        return [*first.rows, *again.rows]
+
+    rows = asyncio.run(scenario())
+
+    assert model.batches == [2, 1]
+    assert [row.tolist() for row in rows] == [[2, 3], [1, 3], [2, 3], [1, 3], [3, 6], [2, 3]]
+
+
+def test_embedder_oldest_vector_is_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is kept stays bounded, whatever people send."""
+    monkeypatch.setattr(embeddings, "KNOWN", 2)
+    model = Sums()
+    embedder = Embedder(Words(), model)
+
+    async def scenario() -> None:
+        for text in ("a", "bb", "a", "ccc", "a", "bb"):
+            await embedder.embed([text])
+
+    asyncio.run(scenario())
+
+    assert len(model.batches) == 4
 
 
 def test_models_both_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
