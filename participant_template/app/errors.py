@@ -25,11 +25,14 @@ class ErrorBody(BaseModel):
 
 
 class ChatError(Exception):
-    """A question got no answer, for a reason the person asking should read."""
+    """Something did not work, for a reason the person asking should read."""
 
-    def __init__(self, message: str, hint: str) -> None:
+    def __init__(
+        self, message: str, hint: str, status: int = HTTPStatus.SERVICE_UNAVAILABLE
+    ) -> None:
         super().__init__(message)
         self.problem = Problem(message=message, hint=hint)
+        self.status = status
 
 
 UNEXPECTED = Problem(
@@ -67,6 +70,11 @@ def http_error(request: Request, error: HTTPException) -> JSONResponse:
     return answer(error.status_code, problem, error.headers)
 
 
+def known_error(_: Request, error: ChatError) -> JSONResponse:
+    """Say what the app itself found wrong."""
+    return answer(error.status, error.problem)
+
+
 def unexpected_error(_: Request, __: Exception) -> JSONResponse:
     """Hide the details from the visitor; uvicorn writes them to the log."""
     return answer(HTTPStatus.INTERNAL_SERVER_ERROR, UNEXPECTED)
@@ -86,5 +94,6 @@ def answer(status: int, problem: Problem, headers: Mapping[str, str] | None = No
 HANDLERS: dict[int | type[Exception], Callable[[Request, Any], Any]] = {
     RequestValidationError: invalid_request,
     HTTPException: http_error,
+    ChatError: known_error,
     Exception: unexpected_error,
 }

@@ -1,28 +1,23 @@
 """The app: every address it answers stands in this file."""
 
 import logging
-import secrets
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
-from html import escape
-from pathlib import Path
-from string import Template
+from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import Depends
+from fastapi import Depends, Header, Query, Request
 from fastapi.responses import HTMLResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from fastapi_offline import FastAPIOffline  # FastAPI, with a docs page that needs no internet
-from pydantic import BaseModel, StringConstraints
 
-from app import errors
-from app.chat import find_assistant, reply
-from app.memory import Memory
+from app import errors, parts
+from app.page import show_page
 from app.settings import Settings
+from app.shapes import Conversation, Overview, PastExchange, Question
 
 logger = logging.getLogger(__name__)
 settings = Settings()
-memory = Memory()
 
 app = FastAPIOffline(
     title="My chat app",
@@ -30,29 +25,14 @@ app = FastAPIOffline(
     responses={"default": {"model": errors.ErrorBody, "description": "Any error"}},
 )
 
+# A random text each browser makes up and sends along: who knows it sees its conversations.
+Browser = Annotated[str, Header(alias="X-Browser", pattern="^[A-Za-z0-9_-]{0,64}$")]
+
 
 @app.get("/", include_in_schema=False)
 def page() -> HTMLResponse:
-    """Show the chat page. It is read each time, so an edit shows on reload."""
-    nonce = secrets.token_urlsafe()  # only the page's own script and style carry it
-    html = Template((Path(__file__).parent / "page.html").read_text(encoding="utf-8"))
-    return HTMLResponse(
-        html.safe_substitute(
-            nonce=nonce,
-            greeting=escape(settings.greeting),
-            name=escape(settings.name),
-            hide_echo_note="hidden" if settings.openai_api_key else "",
-        ),
-        headers={
-            "Cache-Control": "no-store",
-            # What the browser may load and run: nothing from elsewhere, no injected script.
-            "Content-Security-Policy": (
-                f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; "
-                "connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; "
-                "frame-ancestors 'self'"
-            ),
-        },
-    )
+    """Show the chat page."""
+    return show_page(settings)
 
 
 @app.get("/healthz")
@@ -67,14 +47,6 @@ async def whoami() -> dict[str, str]:
     return {"participant": settings.workshop_participant, "version": settings.workshop_version}
 
 
-class Question(BaseModel):
-    """What the page sends."""
-
-    message: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4000)]
-    # Any id the page makes up. Questions with the same id belong together.
-    conversation: Annotated[str, StringConstraints(max_length=64)] = ""
-
-
 async def at_the_end() -> AsyncGenerator[AsyncExitStack, None]:
     """Hand out a list of things to close when the answer is over or the visitor has left."""
     async with AsyncExitStack() as stack:
@@ -83,18 +55,92 @@ async def at_the_end() -> AsyncGenerator[AsyncExitStack, None]:
 
 @app.post("/chat", response_class=EventSourceResponse)
 async def chat(
-    question: Question, closing: Annotated[AsyncExitStack, Depends(at_the_end)]
+    question: Question,
+    closing: Annotated[AsyncExitStack, Depends(at_the_end)],
+    browser: Browser = "",
 ) -> AsyncGenerator[ServerSentEvent, None]:
-    """Answer a question, piece by piece: events `token`, then `done` or `error`."""
+    """Answer a question as a stream of events.
+
+    `context` is what the model is sent, `sources` what was found in the documents, `model` who
+    answers. Then come many `token` with the answer's text, and `done` or `error`. In between:
+    `queue` and `retry` while the model is busy, `notice` when something else does not work.
+    """
+    from app.chat import reply  # noqa: PLC0415 - the start is quicker without
+
     try:
-        assistant = await find_assistant(settings)
-        answer = reply(question.message, question.conversation, memory, assistant)
+        answer = reply(question, browser, settings)
         closing.push_async_callback(answer.aclose)
-        async for piece in answer:
-            yield ServerSentEvent(event="token", data={"text": piece})
-        yield ServerSentEvent(event="done", data={})
+        async for event in answer:
+            yield ServerSentEvent(event=event.name, data=event.data())
     except errors.ChatError as error:
         yield ServerSentEvent(event="error", data=error.problem)
     except Exception:
         logger.exception("The answer broke off")
         yield ServerSentEvent(event="error", data=errors.UNEXPECTED)
+
+
+@app.get("/conversations")
+async def list_conversations(browser: Browser = "") -> list[Conversation]:
+    """List this browser's conversations, latest first. Without `X-Browser` there are none."""
+    if not browser:
+        return []
+    history = await parts.get(parts.load_history, settings)
+    rows = await history.conversations(browser)
+    return [Conversation(id=row.name, title=row.title, updated=row.updated) for row in rows]
+
+
+@app.get("/conversations/{name}")
+async def open_conversation(name: str, browser: Browser = "") -> list[PastExchange]:
+    """Return what was said in a conversation, oldest first."""
+    history = await parts.get(parts.load_history, settings)
+    return await history.recall(browser, name)
+
+
+@app.delete("/conversations/{name}", status_code=HTTPStatus.NO_CONTENT)
+async def delete_conversation(name: str, browser: Browser = "") -> None:
+    """Forget a conversation."""
+    history = await parts.get(parts.load_history, settings)
+    await history.forget(browser, name)
+
+
+# The functions below are not `async`: they work with files, so FastAPI runs each in a thread.
+
+
+@app.get("/documents")
+def list_documents() -> Overview:
+    """List the documents the app can answer from, and how they are searched."""
+    return parts.get_now(parts.load_library, settings).overview()
+
+
+async def read_body(request: Request) -> bytes:
+    """Read what was sent, but never more than a document may have."""
+    from app.retrieval.files import MOST_BYTES, too_large  # noqa: PLC0415 - as above
+
+    data = b""
+    async for piece in request.stream():
+        data += piece
+        if len(data) > MOST_BYTES:
+            raise too_large()
+    return data
+
+
+FILE = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+
+
+@app.post(
+    "/documents",
+    status_code=HTTPStatus.CREATED,
+    openapi_extra={"requestBody": {"required": True, "content": FILE}},
+)
+def upload_document(
+    name: Annotated[str, Query(max_length=200, description="The file name: .txt, .md or .pdf")],
+    data: Annotated[bytes, Depends(read_body)],
+) -> dict[str, str]:
+    """Add a document: the body is the file itself. Returns the name it got."""
+    return {"name": parts.get_now(parts.load_library, settings).upload(name, data)}
+
+
+@app.delete("/documents/{name}", status_code=HTTPStatus.NO_CONTENT)
+def delete_document(name: str) -> None:
+    """Delete a document somebody uploaded."""
+    parts.get_now(parts.load_library, settings).remove(name)

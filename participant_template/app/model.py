@@ -1,20 +1,26 @@
 """A real model, behind any address that speaks OpenAI's language.
 
-Only `chat.py` imports this module, and only when the first question comes: importing `openai`
+Only `parts.py` imports this module, and only when the first question comes: importing `openai`
 takes longer than starting the whole app.
 """
 
+import asyncio
 import logging
+import random
 from collections.abc import AsyncGenerator
+from typing import Any
 
 import openai
-from openai.types.chat import ChatCompletionMessageParam
 
-from app.errors import ChatError
-from app.memory import Exchange
+from app.events import Answering, Event, Queue, Retry, Token, Usage, answering, done
+from app.explain import explain, worth_retrying
+from app.prompts import Prompt, estimate_tokens
 from app.settings import Settings
 
 logger = logging.getLogger(__name__)
+
+TRIES = 3
+LONGEST_WAIT = 20  # seconds; who must wait longer is told so instead
 
 
 class Model:
@@ -22,68 +28,96 @@ class Model:
 
     def __init__(self, settings: Settings) -> None:
         self._name = settings.openai_model
-        self._instructions = settings.instructions
+        self._key = settings.openai_api_key.get_secret_value() if settings.openai_api_key else ""
         self._client = openai.AsyncOpenAI(
-            api_key=settings.openai_api_key.get_secret_value() if settings.openai_api_key else "",
+            api_key=self._key,
             base_url=settings.openai_base_url,
             timeout=60,  # seconds of silence
-            max_retries=1,
+            max_retries=0,  # we do it ourselves, to tell the page
         )
         self._completions = self._client.chat.completions  # loads the rest of the library now
 
-    async def answer(self, question: str, past: list[Exchange]) -> AsyncGenerator[str, None]:
+    def answer(self, prompt: Prompt) -> AsyncGenerator[Event, None]:
         """Yield the answer in small pieces, as the model produces them."""
-        messages = as_messages(self._instructions, question, past)
+        return self.stream(prompt.messages)
+
+    async def stream(self, messages: list[Any]) -> AsyncGenerator[Event, None]:
+        """Send these messages; yield who answers, the answer, and what it cost."""
         try:
-            stream = await self._completions.create(
-                model=self._name, messages=messages, stream=True
-            )
-            async with stream:  # leaving this block hangs up, so a stopped answer costs no more
-                async for chunk in stream:
-                    if chunk.choices and (text := chunk.choices[0].delta.content):
-                        yield text
+            for attempt in range(1, TRIES + 1):
+                try:
+                    chunks = await self._completions.create(
+                        model=self._name,
+                        messages=messages,
+                        stream=True,
+                        stream_options={"include_usage": True},
+                    )
+                    break
+                except openai.OpenAIError as error:
+                    seconds = pause(error, attempt)
+                    if seconds is None:
+                        raise
+                    yield Retry(explain(error, self._name, self._key).problem.message, seconds)
+                    await asyncio.sleep(seconds)
+            async with chunks:  # leaving this block hangs up, so a stopped answer costs no more
+                async for event in read(chunks, self._name, messages):
+                    yield event
         except openai.OpenAIError as error:
             logger.warning("The model did not answer: %s", type(error).__name__)
-            raise explain(error, self._name) from error
+            raise explain(error, self._name, self._key) from error
 
 
-def as_messages(
-    instructions: str, question: str, past: list[Exchange]
-) -> list[ChatCompletionMessageParam]:
-    """Write the conversation the way OpenAI's interface wants it."""
-    messages: list[ChatCompletionMessageParam] = [{"role": "system", "content": instructions}]
-    for exchange in past:
-        messages.append({"role": "user", "content": exchange.question})
-        messages.append({"role": "assistant", "content": exchange.answer})
-    messages.append({"role": "user", "content": question})
-    return messages
+async def read(
+    chunks: Any,  # noqa: ANN401 - openai's own type is long and says no more
+    name: str,
+    messages: list[Any],
+) -> AsyncGenerator[Event, None]:
+    """Turn what the model sends into events."""
+    who: Answering | None = None
+    said = 0
+    usage = None
+    async for chunk in chunks:
+        usage = chunk.usage or usage
+        before = ((chunk.model_extra or {}).get("workshop") or {}).get("queue")
+        if before is not None:
+            yield Queue(before)
+        text = chunk.choices[0].delta.content if chunk.choices else None
+        if not text:
+            continue
+        if who is None:
+            who = answering(chunk.model or name)
+            yield who
+        said += len(text)
+        yield Token(text)
+    yield done(who.model if who else name, count(usage, messages, said))
 
 
-def explain(error: openai.OpenAIError, model: str) -> ChatError:
-    """Put an error into words that help, and that never repeat the key."""
-    match error:
-        case openai.AuthenticationError() | openai.PermissionDeniedError():
-            message = "The model did not accept the key."
-            hint = "Check OPENAI_API_KEY."
-        case openai.NotFoundError():
-            message = f"There is no model named {model} at this address."
-            hint = "Check OPENAI_MODEL and OPENAI_BASE_URL."
-        case openai.RateLimitError(code="insufficient_quota"):
-            message = "The budget for the model is used up."
-            hint = "Ask your instructor for more."
-        case openai.RateLimitError():
-            message = "Too many questions at once for the model."
-            hint = "Wait a minute, then ask again."
-        case openai.APITimeoutError():
-            message = "The model took too long to answer."
-            hint = "Ask again, or ask something shorter."
-        case openai.APIConnectionError():
-            message = "The connection to the model failed."
-            hint = "Check OPENAI_BASE_URL, then ask again."
-        case openai.BadRequestError():
-            message = "The model refused this question."
-            hint = "Start a new conversation; this one may have become too long."
-        case _:
-            message = "The model has a problem of its own."
-            hint = "Ask again in a moment."
-    return ChatError(message, hint)
+def count(usage: Any, messages: list[Any], characters: int) -> Usage:  # noqa: ANN401 - see above
+    """Return the model's own count of tokens, or our estimate where it gives none."""
+    if usage:
+        return Usage(usage.prompt_tokens, usage.completion_tokens, estimated=False)
+    sent = sum(estimate_tokens(message["content"]) for message in messages)
+    return Usage(sent, estimate_tokens("x" * characters), estimated=True)
+
+
+def pause(error: openai.OpenAIError, attempt: int) -> float | None:
+    """Return how long to wait before the next try, or None to give up.
+
+    The wait is random ("full jitter"), so that a whole class does not come back in step.
+    """
+    if attempt == TRIES or not worth_retrying(error):
+        return None
+    wanted = wanted_pause(error)
+    if wanted is None:
+        return random.uniform(0, 0.5 * 2**attempt)  # noqa: S311 - nothing secret about it
+    return wanted + random.uniform(0, 0.5) if wanted <= LONGEST_WAIT else None  # noqa: S311
+
+
+def wanted_pause(error: openai.OpenAIError) -> float | None:
+    """Return the seconds the other side asks us to wait, if it does."""
+    if not isinstance(error, openai.APIStatusError):
+        return None
+    try:
+        return max(0.0, float(error.response.headers.get("retry-after", "")))
+    except ValueError:
+        return None

@@ -1,7 +1,12 @@
 """Everything that can be set from outside, without touching the code."""
 
+from pathlib import Path
+from typing import Literal
+
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+HOME = Path(__file__).parents[1]  # the folder that holds app/, documents/ and prompts/
 
 
 class Settings(BaseSettings):
@@ -24,7 +29,17 @@ class Settings(BaseSettings):
     openai_api_key: SecretStr | None = None  # a SecretStr prints as stars, so it stays out of logs
     openai_base_url: str | None = None
     openai_model: str = "gpt-5-mini"
-    instructions: str = "You are a friendly assistant in a workshop. Answer briefly."
+    openai_embedding_model: str = "text-embedding-3-small"  # turns text into numbers, for search
+    instructions: str | None = None  # instead of prompts/instructions.txt
+    memory_tokens: int = 1000  # as much of the conversation goes to the model again
+    chain: Literal["plain", "langchain"] = "plain"
+
+    documents_dir: Path = HOME / "documents"
+    data_dir: Path = Path("data")  # history, uploads and the index for search
+
+    # Your own index at Pinecone, instead of the vectors in `data_dir`.
+    pinecone_api_key: SecretStr | None = None
+    pinecone_index_host: str | None = None
 
     # The workshop's server sets these two; on your own computer they keep their defaults.
     workshop_participant: str = "you"

@@ -12,22 +12,30 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # so that `app` is found fro
 from app_helpers import Upstream, make_settings
 from fastapi.testclient import TestClient
 
-from app import chat, main
+from app import echo, main, parts
 from app.echo import Echo
-from app.memory import Memory
 from app.settings import Settings
 
 
 @pytest.fixture(autouse=True)
-def clean_app(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def clean_app(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """Give each test an app without a key, without memories, and with a quick echo."""
-    monkeypatch.chdir(tmp_path)  # away from your own .env
+    monkeypatch.chdir(tmp_path)  # away from your own .env, and from your own data
     for name in Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.setattr(main, "settings", make_settings())
-    monkeypatch.setattr(main, "memory", Memory())
-    monkeypatch.setattr(chat, "Echo", lambda: Echo(seconds_per_word=0))
-    chat.load_model.cache_clear()
+    monkeypatch.setattr(echo, "Echo", lambda: Echo(seconds_per_word=0))
+    forget_parts()
+    yield
+    forget_parts()
+
+
+def forget_parts() -> None:
+    """Let each part be made anew when it is next needed."""
+    if parts.load_library.cache_info().currsize:
+        parts.load_library(main.settings).close()  # its thread would outlive the test
+    for load in (parts.load_model, parts.load_history, parts.load_library):
+        load.cache_clear()
 
 
 @pytest.fixture

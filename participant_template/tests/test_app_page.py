@@ -64,7 +64,13 @@ def test_page_loads_nothing_from_outside(client: TestClient) -> None:
 
 def test_page_uses_relative_addresses(client: TestClient) -> None:
     """Under /ada/ the page must ask /ada/chat, so its address is just `chat`."""
-    assert re.findall(r'fetch\("([^"]*)"', client.get("/").text) == ["chat"]
+    page = client.get("/").text
+    addresses = re.findall(r'call\("([^"]*)"', page)
+
+    assert {address.rstrip("/") for address in addresses} == {
+        *("chat", "conversations", "documents", "documents?name="),
+    }
+    assert re.findall(r"fetch\((\w+)", page) == ["address"]  # inside `call`, and nowhere else
 
 
 def test_page_never_turns_text_into_markup(client: TestClient) -> None:

@@ -154,4 +154,17 @@ def test_docs_under_prefix_load_everything_from_the_seat() -> None:
     assert client.get("/ada/static-offline-docs/swagger-ui-bundle.js").status_code == 200
     schema = client.get("/ada/openapi.json").json()
     assert schema["servers"] == [{"url": "/ada"}]
-    assert {"/chat", "/healthz", "/whoami"} <= set(schema["paths"])
+    assert {"/chat", "/conversations", "/documents", "/healthz", "/whoami"} <= set(schema["paths"])
+
+
+def test_address_of_the_readme_works_as_it_is_printed(client: TestClient) -> None:
+    """Step 3 says "add this at the end of app/main.py"; whoever does gets what step 3 promises."""
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    code = readme.split("```python\n")[1].split("```")[0]
+    before = list(main.app.router.routes)
+    try:
+        exec(code, vars(main).copy())  # noqa: S102 - the README's own words
+        assert client.get("/dice").json()["rolled"] in range(1, 7)
+        assert client.get("/dice?sides=many").status_code == 422
+    finally:
+        main.app.router.routes[:] = before

@@ -13,7 +13,11 @@ import httpx2
 import pytest
 
 TEMPLATE = Path(__file__).parents[1]
-SLOW_TO_IMPORT = ("openai", "httpx2", "httpx", "jinja2", "rich", "email_validator", "uvloop")
+SLOW_TO_IMPORT = (
+    *("openai", "httpx2", "httpx", "jinja2", "rich", "email_validator", "uvloop"),
+    *("sqlalchemy", "aiosqlite", "sqlite3", "sqlite_vec", "pypdf", "langchain_core", "pinecone"),
+    *("app.chat", "app.history", "app.retrieval"),
+)
 
 
 def run_python(code: str) -> str:
@@ -27,7 +31,7 @@ def environment(**variables: str) -> dict[str, str]:
 
 
 def test_import_app_leaves_slow_libraries_alone() -> None:
-    """A seat starts without the libraries that only a question to a model needs."""
+    """A seat starts without the libraries that only a question needs."""
     loaded = run_python(
         f"import sys, app.main; print([name for name in {SLOW_TO_IMPORT} if name in sys.modules])"
     )
@@ -39,7 +43,7 @@ def test_import_app_leaves_slow_libraries_alone() -> None:
 def test_first_question_loads_openai_only_with_a_key(key: str, loaded: str) -> None:
     """Who has no key never pays for the model's library."""
     printed = run_python(
-        "import asyncio, sys; from app.chat import find_assistant, Settings; "
+        "import asyncio, sys; from app.parts import find_assistant, Settings; "
         f"asyncio.run(find_assistant(Settings(openai_api_key={key}))); "
         "print('openai' in sys.modules)"
     )

@@ -1,0 +1,1 @@
+"""A second page for the app, made with Streamlit."""
