@@ -50,11 +50,15 @@ golden: setup ## Write the expected outputs of the tests anew; read the diff bef
 	@echo "==> Updating golden files"
 	@$(VENV)/pytest $(UNIT) --update-golden
 
-bench: setup engine test-tools ## Measure provisioning and the edge against their bare floors
+bench: setup engine test-tools ## Measure provisioning, the edge and the gateway against their bare floors
 	@echo "==> Provisioning against the bare engine"
 	@$(VENV)/python bench/provision.py
 	@echo "==> The edge against a bare nginx"
 	@$(VENV)/python bench/edge.py
+	@echo "==> The gateway against a direct call, at budgets' edges, and with a seat in a loop"
+	@$(VENV)/python bench/gateway.py
+	@echo "==> Thirty people who ask the embedded model at once"
+	@$(VENV)/python bench/embedded.py
 
 torture: setup engine ## Restart and kill at random for ten minutes; nobody may answer under a wrong name
 	@echo "==> Restarts in random order, and kills of a private engine"

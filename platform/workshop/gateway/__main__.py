@@ -15,6 +15,7 @@ import uvicorn
 from workshop.gateway.app import create_app
 from workshop.gateway.logs import log_to
 from workshop.gateway.service import Options, Service
+from workshop.gateway.view import UNREADABLE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     own = frozenset(address.rpartition(":")[0] for address in options.listen)
     try:
         service = Service(Options(options.config, options.data, own), log)
-    except (OSError, ValueError, KeyError, TypeError) as exc:
+    except UNREADABLE as exc:
         log("no usable configuration", directory=str(options.config), error=type(exc).__name__)
         return 2
     sockets = []

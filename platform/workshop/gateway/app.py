@@ -104,7 +104,8 @@ async def _relay_stream(call: Call, answer: Answer, delivery: Delivery, service:
                 await delivery.write(piece, last=answer.over)
     except (UpstreamFailed, TimeoutError) as exc:
         failure = exc if isinstance(exc, UpstreamFailed) else UpstreamFailed("it took too long")
-        service.forwarder.broke_off(answer.upstream, failure)
+        # It is not left alone for that: it answers, and the next request finds out if it does not.
+        service.log("answer broke off", upstream=answer.upstream.name, reason=failure.reason)
         raise broken_off() from exc
     await call.settle()
     if not delivery.ended:

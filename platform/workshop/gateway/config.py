@@ -117,9 +117,8 @@ class Upstream:
     concurrency: int = 32
     """Requests in flight over all seats."""
     toy: bool = False
-    """Whether its answers need the warning that they come from a toy model."""
-    fallback_only: bool = False
-    """Whether it answers only for models of others that are down (the embedded model then)."""
+    """Whether its answers need the warning that they come from a toy model. In an outage it answers
+    for every chat model."""
 
 
 @dataclass(frozen=True)

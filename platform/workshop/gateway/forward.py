@@ -77,11 +77,6 @@ class Forwarder:
                     error = failure.error or error
         raise error or self._silence(request)
 
-    def broke_off(self, upstream: Upstream, failure: UpstreamFailed) -> None:
-        """Remember that an answer ended in the middle."""
-        self.log("upstream failed", upstream=upstream.name, reason=failure.reason)
-        self.breaker.failed(upstream.name)
-
     async def _queued(self, request: Request, upstream: Upstream, model: Model) -> Answer:
         seat = request.seat
         turn = self.queue.enter(
@@ -114,7 +109,8 @@ class Forwarder:
             answer = await self._ask(request, upstream, model)
         except UpstreamFailed as failure:
             if failure.down:
-                self.breaker.failed(name)
+                certain = isinstance(failure, Unreachable)
+                self.breaker.failed(name, request.seat.name, certain=certain)
             else:
                 self.breaker.undecided(name)
             raise

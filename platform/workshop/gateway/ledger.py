@@ -9,11 +9,14 @@ with :func:`totals`. It needs SQLAlchemy and nothing of the service.
 
 from __future__ import annotations
 
+import sqlite3
 import threading
+from collections import deque
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
@@ -21,7 +24,6 @@ from sqlalchemy.pool import NullPool, StaticPool
 
 if TYPE_CHECKING:
     import os
-    import sqlite3
     from collections.abc import Iterator, Sequence
 
 FILE = "usage.db"
@@ -94,7 +96,7 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._pending: list[Row] = []
+        self._pending: deque[Row] = deque()
         self._engine: sa.Engine | None = None
         self._inode = 0
         self._lock = threading.Lock()
@@ -118,16 +120,18 @@ class Ledger:
 
         """
         with self._lock:
-            rows, self._pending = self._pending, []
+            # By index, and taken out only once written: another thread goes on adding meanwhile.
+            rows = [self._pending[number] for number in range(len(self._pending))]
             try:
                 with self._writing() as connection:
                     if rows:
                         connection.execute(sa.insert(_REQUESTS), [asdict(row) for row in rows])
             except (SQLAlchemyError, OSError) as exc:
-                self._pending = rows + self._pending
                 self.fault = _reason(exc)
                 self._dispose()
                 raise LedgerError(self.fault) from exc
+            for _ in rows:
+                self._pending.popleft()
             self.fault = ""
 
     def close(self) -> None:
@@ -231,7 +235,7 @@ def _open(path: Path) -> sa.Engine:
     path.touch(0o666, exist_ok=True)
     # Autocommit in the driver: transactions are begun by name, so that they take the lock at once.
     engine = sa.create_engine(
-        f"sqlite:///{path}",
+        sa.URL.create("sqlite", database=str(path)),
         poolclass=StaticPool,
         connect_args={
             "timeout": _BUSY_SECONDS,
@@ -252,10 +256,11 @@ def _read(path: os.PathLike[str], query: sa.Select[Any]) -> Sequence[Any]:
         return []
     # Without a log beside it nobody has the file open, and opening it must not need to make one.
     how = "mode=ro" if _exists(f"{path}-wal") else "mode=ro&immutable=1"
+    address = f"file:{quote(str(path))}?{how}"
     engine = sa.create_engine(
-        f"sqlite:///file:{path}?{how}&uri=true",
+        "sqlite://",
         poolclass=NullPool,
-        connect_args={"timeout": _BUSY_SECONDS},
+        creator=lambda: sqlite3.connect(address, uri=True, timeout=_BUSY_SECONDS),
     )
     try:
         with engine.connect() as connection:

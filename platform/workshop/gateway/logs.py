@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -27,7 +28,9 @@ def log_to(stream: TextIO | None = None) -> Log:
         now = time.time()
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now))
         line = {"time": f"{stamp}.{int(now * 1000) % 1000:03d}Z", "event": event, **facts}
-        out.write(json.dumps(line, default=str) + "\n")
-        out.flush()
+        # A reader of the log that has gone must not cost anybody an answer.
+        with suppress(OSError, ValueError):
+            out.write(json.dumps(line, default=str) + "\n")
+            out.flush()
 
     return log

@@ -106,7 +106,7 @@ class Replay:
     def _open(self) -> sa.Engine:
         if self._engine is None:
             engine = sa.create_engine(
-                f"sqlite:///{self._path}",
+                sa.URL.create("sqlite", database=str(self._path)),
                 poolclass=StaticPool,
                 connect_args={"timeout": 1.0, "check_same_thread": False},
             )

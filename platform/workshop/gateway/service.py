@@ -22,12 +22,13 @@ from workshop.gateway.metrics import Metrics
 from workshop.gateway.pace import Pacer
 from workshop.gateway.queue import FairQueue
 from workshop.gateway.upstream import HttpDoor
-from workshop.gateway.view import View, read_view
+from workshop.gateway.view import UNREADABLE, View, read_view
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from workshop.gateway.logs import Log
+
 
 @dataclass(frozen=True)
 class Options:
@@ -110,7 +111,7 @@ class Service:
     async def _reload(self) -> None:
         try:
             view = await asyncio.to_thread(read_view, self.options.config)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
+        except UNREADABLE as exc:
             self.log("configuration refused, the old one stays", error=type(exc).__name__)
             return
         self.view = view

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Candidate = tuple[Upstream, Model]
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError)
+"""What :func:`read_view` raises for a file that is missing or garbled."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +38,8 @@ def derive(config: Config, keys: Mapping[str, str]) -> View:
     """Prepare every lookup."""
     models: dict[str, tuple[Candidate, ...]] = {}
     for upstream in config.upstreams:
-        if not upstream.fallback_only:
-            for name, model in upstream.models.items():
-                models[name] = (*models.get(name, ()), (upstream, model))
+        for name, model in upstream.models.items():
+            models[name] = (*models.get(name, ()), (upstream, model))
     return View(
         config=config,
         fingerprint=config.fingerprint,
@@ -54,7 +55,8 @@ def read_view(directory: Path) -> View:
     """Read the file and the providers' keys beside it.
 
     Raises:
-        OSError, ValueError, KeyError, TypeError: there is no such file, or it is garbled.
+        OSError, ValueError, KeyError, TypeError, AttributeError: there is no such file, or it is
+            garbled (:data:`UNREADABLE`).
 
     """
     config = load((directory / FILE).read_text("utf-8"))
@@ -68,7 +70,7 @@ def task_of(view: View, model: str) -> Task:
 
 
 def _spare(upstream: Upstream) -> Candidate | None:
-    if not (upstream.fallback_only or upstream.toy):
+    if not upstream.toy:
         return None
     chats = (model for model in upstream.models.values() if model.task is Task.CHAT)
     return next(((upstream, model) for model in chats), None)
