@@ -11,14 +11,14 @@ import json
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from tests.e2e.room import ROOT, Class, initialise, provisioned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(420)]
 
-ROOT = Path(__file__).resolve().parents[2]
 PEOPLE = ("ada", "al", "alan", "grace")
 ROSTER = """\
 workshop:
@@ -45,83 +44,12 @@ participants:
 """
 
 
-class Class:
-    """One workshop, driven the way an instructor drives it: by commands."""
-
-    def __init__(self, directory: Path, name: str, port: int) -> None:
-        self.directory = directory
-        self.name = name
-        self.port = port
-
-    def run(self, *arguments: str, status: int = 0) -> subprocess.CompletedProcess[str]:
-        """Run a command and require its exit status."""
-        done = subprocess.run(
-            [sys.executable, "-m", "workshop", *arguments],
-            cwd=self.directory,
-            env={**os.environ, "PYTHONPATH": str(ROOT / "platform")},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
-        )
-        assert done.returncode == status, (
-            f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
-        )
-        return done
-
-    def json(self, *arguments: str, status: int = 0) -> Any:
-        """Run a command with --json and read its document."""
-        command, *rest = arguments
-        return json.loads(self.run(command, "--json", *rest, status=status).stdout)
-
-    def get(self, path: str, **headers: str) -> tuple[int, dict[str, str], str]:
-        """Fetch ``path`` from the edge as a visitor does."""
-        connection = http.client.HTTPConnection("localhost", self.port, timeout=20)
-        try:
-            connection.request("GET", path, headers=headers)
-            answer = connection.getresponse()
-            body = answer.read().decode("utf-8", "replace")
-            return answer.status, {k.lower(): v for k, v in answer.getheaders()}, body
-        finally:
-            connection.close()
-
-    def whoami(self, name: str) -> str:
-        """Ask who answers under ``name``."""
-        status, _, body = self.get(f"/{name}/whoami")
-        assert status == 200, (name, status, body[:200])
-        return str(json.loads(body)["participant"])
-
-    def containers(self) -> dict[str, str]:
-        """Map each participant to the id of the container, as the engine tells."""
-        listed = subprocess.run(
-            ["docker", "ps", "-a", "--no-trunc", "--filter", f"label=workshop.name={self.name}"]
-            + ["--format", '{{.Label "workshop.participant"}} {{.ID}}'],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        return dict(line.split() for line in listed.splitlines())
-
-
 @pytest.fixture(scope="module")
 def room(docker_engine: DockerEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Class]:
-    """Provision a class of four from nothing, and require that teardown leaves nothing."""
+    """Provision a class of four."""
     directory = tmp_path_factory.mktemp("class")
-    with socket.create_server(("", 0)) as free:
-        port = free.getsockname()[1]
-    name = f"e2e-{os.getpid()}"
-    room = Class(directory, name, port)
-    room.run("init", ".")
-    (directory / "participants.yaml").write_text(ROSTER.format(name=name, port=port))
-    try:
-        document = room.json("provision")
-        assert document["ok"], document
-        yield room
-    finally:
-        receipt = room.json("teardown", "--yes")
-        assert receipt["leftovers"] == 0, receipt
-    assert docker_engine.leftovers(name) == []
-    assert not (directory / ".workshop").exists()
+    with provisioned(docker_engine, directory, "e2e", ROSTER, initialise) as started:
+        yield started
 
 
 def test_every_name_leads_to_its_own_app(room: Class) -> None:

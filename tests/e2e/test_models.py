@@ -7,8 +7,6 @@ gateway; people talk to it through the edge, from their seats, and from a laptop
 from __future__ import annotations
 
 import json
-import os
-import socket
 import subprocess
 import threading
 import time
@@ -18,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import openai
 import pytest
 
-from tests.e2e.test_class import Class
+from tests.e2e.room import Class, initialise, provisioned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,22 +40,10 @@ participants: [ada, bob, grace]
 
 @pytest.fixture(scope="module")
 def room(docker_engine: DockerEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Class]:
-    """Provision a class of three with the embedded model, and leave nothing."""
+    """Provision a class of three with the embedded model."""
     directory = tmp_path_factory.mktemp("models")
-    with socket.create_server(("", 0)) as free:
-        port = free.getsockname()[1]
-    name = f"e2e-models-{os.getpid()}"
-    room = Class(directory, name, port)
-    room.run("init", ".")
-    (directory / "participants.yaml").write_text(ROSTER.format(name=name, port=port))
-    try:
-        document = room.json("provision")
-        assert document["ok"], document
-        yield room
-    finally:
-        receipt = room.json("teardown", "--yes")
-        assert receipt["leftovers"] == 0, receipt
-    assert docker_engine.leftovers(name) == []
+    with provisioned(docker_engine, directory, "e2e-models", ROSTER, initialise) as started:
+        yield started
 
 
 def key_of(room: Class, name: str) -> dict[str, Any]:

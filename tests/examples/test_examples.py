@@ -7,31 +7,28 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import re
 import shutil
-import socket
 import subprocess
 import time
 from contextlib import ExitStack, contextmanager
 from html.parser import HTMLParser
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
 import pytest
 
-from tests.e2e.test_class import Class
+from tests.e2e.room import ROOT, Class, provisioned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from workshop.engines.docker import DockerEngine
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(420)]
 
-ROOT = Path(__file__).resolve().parents[2]
 ROSTER = """\
 workshop:
   name: {name}
@@ -51,24 +48,17 @@ MEBIBYTES_AT_REST = {"flask": 64, "gradio": 192, "page": 16, "ada": 96}
 
 @pytest.fixture(scope="module")
 def room(docker_engine: DockerEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Class]:
-    """Provision the four from nothing, and require that teardown leaves nothing."""
+    """Provision the four."""
     directory = tmp_path_factory.mktemp("examples")
-    with socket.create_server(("", 0)) as free:
-        port = free.getsockname()[1]
-    name = f"exa-{os.getpid()}"
-    room = Class(directory, name, port)
+    with provisioned(docker_engine, directory, "exa", ROSTER, copy_sources) as started:
+        yield started
+
+
+def copy_sources(directory: Path) -> None:
+    """Bring what the roster names."""
     leave = shutil.ignore_patterns("__pycache__", ".env", "data", "tests")
     for source in ("examples", "participant_template"):
         shutil.copytree(ROOT / source, directory / source, ignore=leave)
-    (directory / "participants.yaml").write_text(ROSTER.format(name=name, port=port))
-    try:
-        document = room.json("provision")
-        assert document["ok"], document
-        yield room
-    finally:
-        receipt = room.json("teardown", "--yes")
-        assert receipt["leftovers"] == 0, receipt
-    assert docker_engine.leftovers(name) == []
 
 
 def figures(room: Class) -> dict[str, tuple[float, float]]:

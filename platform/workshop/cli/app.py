@@ -71,6 +71,10 @@ JsonOption = Annotated[
 ]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 NameArgument = Annotated[str, typer.Argument(help="A participant.", autocompletion=complete_name)]
+NamesArgument = Annotated[
+    list[str] | None, typer.Argument(help="Participants.", autocompletion=complete_name)
+]
+AllOption = Annotated[bool, typer.Option("--all", help="Everybody in the roster.")]
 DEFAULT_ROSTER = Path("participants.yaml")
 
 

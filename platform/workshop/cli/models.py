@@ -10,12 +10,13 @@ import typer
 
 from workshop.cli.app import (
     DEFAULT_ROSTER,
+    AllOption,
     JsonOption,
+    NamesArgument,
     RosterOption,
     YesOption,
     app,
     boundary,
-    complete_name,
     confirm,
 )
 from workshop.errors import InputError
@@ -23,10 +24,6 @@ from workshop.errors import InputError
 if TYPE_CHECKING:
     from workshop.workspace import Workspace
 
-NamesArgument = Annotated[
-    list[str] | None, typer.Argument(help="Participants.", autocompletion=complete_name)
-]
-AllOption = Annotated[bool, typer.Option("--all", help="Everybody in the roster.")]
 WATCH_SECONDS = 1.0
 
 

@@ -10,8 +10,10 @@ import typer
 
 from workshop.cli.app import (
     DEFAULT_ROSTER,
+    AllOption,
     JsonOption,
     NameArgument,
+    NamesArgument,
     RosterOption,
     YesOption,
     app,
@@ -23,11 +25,6 @@ from workshop.errors import InputError
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-NamesArgument = Annotated[
-    list[str] | None, typer.Argument(help="Participants.", autocompletion=complete_name)
-]
-AllOption = Annotated[bool, typer.Option("--all", help="Everybody in the roster.")]
 
 
 @app.command()
