@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import typer
@@ -20,6 +20,9 @@ from workshop import labels, roster
 from workshop.cli import app, classroom, models, seats
 from workshop.errors import InputError
 from workshop.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -194,6 +197,25 @@ def test_roster_keys_and_the_page_are_the_same() -> None:
     titles = [title for title in page if title.startswith(("`workshop", "`defaults`", "`part"))]
 
     assert set().union(*(first_cells(page[title]) for title in titles)) == keys
+
+
+EXAMPLES = [
+    block
+    for block in re.findall(r"```yaml\n(.*?)```", text_of("models.md"), re.DOTALL)
+    if block.startswith("workshop:")
+]
+
+
+@pytest.mark.parametrize("number", range(len(EXAMPLES)))
+def test_example_of_a_roster_with_models_is_a_good_one(
+    number: int, parse: Callable[[str], roster.Roster]
+) -> None:
+    """Whoever copies it changes nothing but names."""
+    block = EXAMPLES[number].replace("workshop:\n", "workshop:\n  name: class\n", 1)
+    found = parse(f"{block}\nparticipants: [ada]\n")
+
+    assert found.llm is not None
+    assert found.llm.model
 
 
 # -- make, the decisions, the layers --------------------------------------------------------------

@@ -10,6 +10,7 @@ import json
 import subprocess
 import threading
 import time
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,13 @@ pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(600)]
 
 PEOPLE = ("ada", "bob", "grace")
 TOY = "toy-smollm2-135m"
+OUTAGE = """\
+  llm:
+    model: toy-smollm2-135m
+    embedding: all-minilm-l6-v2
+    upstreams: [{name: away, url: "http://127.0.0.1:9/v1", models: {class-model: }}]
+    outage: [embedded]
+"""
 ROSTER = """\
 workshop:
   name: {name}
@@ -233,6 +241,42 @@ def test_usage_counts_everybody(room: Class) -> None:
     assert after["requests"] == before["requests"] + 1
     assert after["input_tokens"] == before["input_tokens"] + answer.usage.prompt_tokens
     assert after["output_tokens"] == before["output_tokens"] + answer.usage.completion_tokens
+
+
+def test_outage_of_the_provider_is_bridged_by_the_embedded_model(room: Class) -> None:
+    """The class goes on; the answer says who gave it, and nobody's app was restarted."""
+    roster = room.directory / "participants.yaml"
+    before, text = room.containers(), roster.read_text()
+    roster.write_text(text.replace("defaults:", OUTAGE + "defaults:"))
+    try:
+        assert room.json("provision")["ok"]
+        assert room.containers() == before
+        with client_of(room, "ada") as client:
+            answer = client.chat.completions.with_raw_response.create(
+                model="class-model",
+                messages=[{"role": "user", "content": "What is the capital of France?"}],
+            )
+        assert answer.headers["x-workshop-toy"] == "1"
+        assert answer.parse().model == TOY
+    finally:
+        roster.write_text(text)
+        room.json("provision")
+
+
+def test_metrics_are_answered_to_the_server_alone(room: Class) -> None:
+    """What everybody uses is nobody else's business."""
+    script = (
+        "import os, urllib.request, urllib.error\n"
+        "url = os.environ['OPENAI_BASE_URL'].replace('/llm/v1', '/metrics')\n"
+        "try: print(urllib.request.urlopen(url).status)\n"
+        "except urllib.error.HTTPError as error: print(error.code)"
+    )
+    address = room.run("exec", "ada", "--", "printenv", "OPENAI_BASE_URL").stdout.strip()
+
+    assert room.run("exec", "ada", "--", "python", "-c", script).stdout.strip() == "403"
+    assert room.get("/metrics")[0] == 404
+    with urllib.request.urlopen(address.replace("/llm/v1", "/metrics")) as answer:
+        assert 'seat="ada"' in answer.read().decode()
 
 
 def test_killed_gateway_comes_back_and_forgets_nothing(room: Class) -> None:
