@@ -180,6 +180,9 @@ def docker_engine(request: pytest.FixtureRequest) -> Iterator[Any]:
         pytest.skip(exc.message)
     yield engine
     engine.close()
+    from tests import layers
+
+    layers.forget()
 
 
 @pytest.fixture

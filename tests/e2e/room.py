@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests import layers
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -101,6 +103,7 @@ def provisioned(
     try:
         document = room.json("provision")
         assert document["ok"], document
+        layers.keep(name)
         yield room
     finally:
         receipt = room.json("teardown", "--yes")

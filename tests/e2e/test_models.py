@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(600)]
 
 PEOPLE = ("ada", "bob", "grace")
+"""Who chats; hedy's key is bound to her seat."""
 TOY = "toy-smollm2-135m"
 OUTAGE = """\
   llm:
@@ -42,7 +43,7 @@ workshop:
   url: http://localhost:{port}
 defaults:
   llm: {{requests_per_minute: 500, tokens_per_minute: 1m}}
-participants: [ada, bob, grace]
+participants: [ada, bob, grace, {{name: hedy, llm: {{bound: true}}}}]
 """
 
 
@@ -166,6 +167,19 @@ def test_wrong_key_is_refused_in_words(room: Class) -> None:
 
     assert caught.value.code == "invalid_api_key"
     assert wrong not in str(caught.value)
+
+
+def test_bound_key_works_in_its_seat_alone(room: Class) -> None:
+    """It is of no use to whoever copied it, nor through a header that lies about the address."""
+    address = room.run("exec", "hedy", "--", "hostname", "-i").stdout.split()[0]
+    with (
+        client_of(room, "hedy", max_retries=0) as client,
+        pytest.raises(openai.PermissionDeniedError) as caught,
+    ):
+        client.models.list(extra_headers={"X-Real-IP": address})
+
+    assert caught.value.code == "key_bound"
+    assert "event: done" in chat(room, "hedy", "Say hello.")[2]
 
 
 def test_rotated_key_stops_within_a_second_and_the_new_one_works(room: Class) -> None:

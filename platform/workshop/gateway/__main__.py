@@ -14,6 +14,7 @@ import uvicorn
 
 from workshop.gateway.app import create_app
 from workshop.gateway.logs import log_to
+from workshop.gateway.machine import Machine
 from workshop.gateway.service import Options, Service
 from workshop.gateway.view import UNREADABLE
 
@@ -79,9 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     log = log_to()
     # The command reads the books as another user.
     os.umask(0)
-    own = frozenset(address.rpartition(":")[0] for address in options.listen)
     try:
-        service = Service(Options(options.config, options.data, own), log)
+        service = Service(Options(options.config, options.data, Machine()), log)
     except UNREADABLE as exc:
         log("no usable configuration", directory=str(options.config), error=type(exc).__name__)
         return 2

@@ -10,7 +10,7 @@ from urllib.parse import unquote_plus
 from workshop.gateway.errors import DENIED, GatewayError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Mapping
 
     from workshop.gateway.config import Seat
     from workshop.gateway.view import View
@@ -91,11 +91,11 @@ def check(seat: Seat, peer: str, view: View) -> None:
         )
 
 
-def holder(peer: str, headers: Mapping[bytes, bytes], own: frozenset[str]) -> str:
+def holder(peer: str, headers: Mapping[bytes, bytes], own: Container[str]) -> str:
     """Tell the caller's address.
 
-    The edge runs on this machine and calls from one of our own addresses; it alone is believed
-    when it names somebody else.
+    The edge runs on this machine and calls from one of its addresses; it alone is believed when
+    it names somebody else.
     """
     if peer not in own and not peer.startswith("127."):
         return peer

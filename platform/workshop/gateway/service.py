@@ -25,6 +25,7 @@ from workshop.gateway.upstream import HttpDoor
 from workshop.gateway.view import UNREADABLE, View, read_view
 
 if TYPE_CHECKING:
+    from collections.abc import Container
     from pathlib import Path
 
     from workshop.gateway.logs import Log
@@ -38,8 +39,8 @@ class Options:
     """Directory of the configuration, read only."""
     data: Path
     """Directory of the books."""
-    own: frozenset[str] = frozenset()
-    """Our own addresses: whoever calls from one of them is the edge."""
+    own: Container[str] = frozenset()
+    """Addresses of this machine: whoever calls from one of them is the edge."""
     patience: Patience = field(default_factory=Patience)
     look: float = 0.25
     """Seconds between two looks at the configuration, and between two flushes of the ledger."""
