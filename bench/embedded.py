@@ -123,7 +123,7 @@ def workshop(directory: Path, *arguments: str) -> str:
         [sys.executable, "-m", "workshop", *arguments],
         cwd=directory,
         env={"PYTHONPATH": str(ROOT / "platform"), "PATH": "/usr/bin:/bin:/usr/sbin:/sbin"},
-        stdout=subprocess.PIPE,
+        capture_output=True,
         text=True,
         check=True,
     )
