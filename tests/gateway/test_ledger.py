@@ -163,9 +163,9 @@ def test_refusals_of_a_loop_are_few_rows(lab: Lab) -> None:
 
 
 @contextmanager
-def _started(lab: Lab, port: int) -> Iterator[subprocess.Popen[bytes]]:
+def _started(lab: Lab, port: int, *more: str) -> Iterator[subprocess.Popen[bytes]]:
     command = [sys.executable, "-m", "workshop.gateway", "--config", str(lab.directory / "config")]
-    command += ["--data", str(lab.directory / "data2"), "--listen", f"127.0.0.1:{port}"]
+    command += ["--data", str(lab.directory / "data2"), "--listen", f"127.0.0.1:{port}", *more]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "platform")}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE)
 
@@ -185,7 +185,7 @@ def _started(lab: Lab, port: int) -> Iterator[subprocess.Popen[bytes]]:
         process.communicate()
 
 
-def _ask(port: int, **options: Any) -> httpx2.Response:
+def _ask(port: int, host: str = "127.0.0.1", **options: Any) -> httpx2.Response:
     body = {
         "model": "small",
         "max_tokens": 1,
@@ -193,7 +193,7 @@ def _ask(port: int, **options: Any) -> httpx2.Response:
         **options,
     }
     headers = {"authorization": f"Bearer {key_of('ada')}"}
-    url = f"http://127.0.0.1:{port}/llm/v1/chat/completions"
+    url = f"http://{host}:{port}/llm/v1/chat/completions"
     return httpx2.post(url, json=body, headers=headers, trust_env=False)
 
 
@@ -215,6 +215,16 @@ def test_killed_gateway_remembers_what_was_spent(lab: Lab) -> None:
     assert process.returncode == 0
     events = {json.loads(line)["event"] for line in out.splitlines()}
     assert events == {"listening", "request", "stopped"}
+
+
+def test_gateway_on_two_bridges_keeps_one_set_of_books(lab: Lab) -> None:
+    """More than 250 seats stand on two bridges; their class has one budget."""
+    (lab.directory / "data2").mkdir()
+    port = free_port()
+    with _started(lab, port, "--listen", f"127.0.0.2:{port}"):
+        assert _ask(port).status_code == 200
+        assert _ask(port, host="127.0.0.2").status_code == 200
+        until(lambda: [t.requests for t in totals(lab.directory / "data2" / FILE)] == [2])
 
 
 def test_stop_tells_callers_and_takes_less_than_two_seconds(lab: Lab) -> None:
