@@ -12,6 +12,7 @@ from workshop.llm import keys
 from workshop.llm.options import EMBEDDED, TOY_CHAT, TOY_EMBEDDING
 from workshop.proxy.routes import Edge, Route
 from workshop.proxy.routes import Limits as EdgeLimits
+from workshop.resources import EMBEDDED_RECIPE, GATEWAY_RECIPE
 from workshop.specs import PORT, ContainerSpec, ImageSpec
 from workshop.subnets import embedded_address, seat_address
 
@@ -60,13 +61,13 @@ def parts(
         return
     if roster.llm.embedded is not None:
         tag = f"{name}/{EMBEDDED}:{sources.embedded}"
-        recipe = "images/embedded/Dockerfile"
+        recipe = EMBEDDED_RECIPE
         image = ImageSpec(tag, Role.EMBEDDED, sources.package, recipe, base)
         yield (
             image,
             _embedded(roster, roster.llm.embedded, tag, sources.embedded, networks[0]),
         )
-    tag, recipe = f"{name}/gateway:{sources.gateway}", "images/gateway/Dockerfile"
+    tag, recipe = f"{name}/gateway:{sources.gateway}", GATEWAY_RECIPE
     image = ImageSpec(tag, Role.GATEWAY, sources.package, recipe, base)
     yield image, _gateway(roster, tag, sources.gateway, networks, directories)
 

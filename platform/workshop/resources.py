@@ -8,6 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
+GATEWAY_RECIPE = "images/gateway/Dockerfile"
+EMBEDDED_RECIPE = "images/embedded/Dockerfile"
+"""Dockerfiles of the platform's own services, inside the package."""
 
 
 def _shared(name: str) -> Path:

@@ -19,10 +19,6 @@ if TYPE_CHECKING:
 _LENGTH = 12
 
 
-GATEWAY_RECIPE = "images/gateway/Dockerfile"
-EMBEDDED_RECIPE = "images/embedded/Dockerfile"
-
-
 def read(roster: Roster, settings: Settings, secrets: Mapping[str, str]) -> Sources:
     """Hash everything ``roster`` builds from.
 
@@ -41,15 +37,24 @@ def read(roster: Roster, settings: Settings, secrets: Mapping[str, str]) -> Sour
         for person in roster.participants
         if not person.image
     }
-    package = resources.package()
+    package, llm = resources.package(), roster.llm
+    services = {
+        resources.GATEWAY_RECIPE: llm is not None,
+        resources.EMBEDDED_RECIPE: llm is not None and llm.embedded is not None,
+    }
+    digests = {
+        recipe: _digest(base, *_content(package, recipe))
+        for recipe, wanted in services.items()
+        if wanted
+    }
     return Sources(
         base=base,
         edge_context=resources.edge_image(),
         edge=_digest(base, *_content(resources.edge_image())),
         apps={recipe: _digest(base, *_content(*recipe)) for recipe in recipes},
         package=package,
-        gateway=_digest(base, *_content(package, GATEWAY_RECIPE)),
-        embedded=_digest(base, *_content(package, EMBEDDED_RECIPE)),
+        gateway=digests.get(resources.GATEWAY_RECIPE, ""),
+        embedded=digests.get(resources.EMBEDDED_RECIPE, ""),
         secrets=secrets,
     )
 

@@ -155,6 +155,7 @@ class Sources:
     package: Path
     """Build context of the images that run parts of this package."""
     gateway: str
+    """Empty where the class does without models; so is the next where it has no embedded one."""
     embedded: str
     secrets: Mapping[str, str] = field(default_factory=dict)
     """Names of the files with providers' keys, by upstream."""
