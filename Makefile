@@ -29,9 +29,9 @@ clean-demo: setup ## Remove everything make demo created
 
 test: setup engine test-tools lint ## Run every check and every test; a missing part fails, none is skipped
 	@echo "==> Testing the participant template"
-	@$(VENV)/pytest participant_template/tests
+	@$(VENV)/python -m pytest -p tests.no_skips participant_template/tests
 	@echo "==> Testing everything, with the real engine, nginx and Chromium"
-	@$(VENV)/pytest --require-docker
+	@$(VENV)/python -m pytest -p tests.no_skips --require-docker
 
 check: setup lint ## Run the checks and the tests that need no engine
 	@echo "==> Testing what needs no engine"

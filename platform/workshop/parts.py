@@ -61,14 +61,13 @@ def parts(
         return
     if roster.llm.embedded is not None:
         tag = f"{name}/{EMBEDDED}:{sources.embedded}"
-        recipe = EMBEDDED_RECIPE
-        image = ImageSpec(tag, Role.EMBEDDED, sources.package, recipe, base)
+        image = ImageSpec(tag, Role.EMBEDDED, sources.package, EMBEDDED_RECIPE, base)
         yield (
             image,
             _embedded(roster, roster.llm.embedded, tag, sources.embedded, networks[0]),
         )
-    tag, recipe = f"{name}/gateway:{sources.gateway}", GATEWAY_RECIPE
-    image = ImageSpec(tag, Role.GATEWAY, sources.package, recipe, base)
+    tag = f"{name}/gateway:{sources.gateway}"
+    image = ImageSpec(tag, Role.GATEWAY, sources.package, GATEWAY_RECIPE, base)
     yield image, _gateway(roster, tag, sources.gateway, networks, directories)
 
 
