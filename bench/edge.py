@@ -1,6 +1,7 @@
 """How much of bare nginx the edge keeps: `python bench/edge.py --rounds 9 --routes 300`.
 
-The arms share one upstream. `ours` is the rendered edge with its limits raised; `bare` is one
+The arms share one upstream. `ours` is the rendered edge with its limits raised, every seat at its
+blue address; `green` is the same with every seat switched to its green one; `bare` is one
 location with the same log, keepalive, forwarded headers and limits, but no guard and no other
 route; `again` is `bare` a second time: nothing smaller than its distance from 1 means anything;
 `open` is `bare` without limits, so that their price is seen too. The load generator (wrk) and the
@@ -36,6 +37,7 @@ from workshop.proxy.routes import Edge, Limits, Route  # noqa: E402
 
 UNBOUNDED = Limits(requests_per_second=1_000_000, burst=1_000_000, connections=30_000)
 LIMITS = "limit_req zone=requests burst=1000000 nodelay; limit_conn connections 30000;"
+OUR_ARMS = ("ours", "green")
 BARE_ARMS = ("bare", "again", "open")
 SLICE, WARM_UP = 0.1, 0.05
 LOAD_CORE, EDGE_CORE = "0", "1"
@@ -138,24 +140,34 @@ def names(count: int) -> list[str]:
 def edge_of(count: int, upstream: int, port: int, scratch: Path) -> Edge:
     """Describe a class of `count` seats, every one behind an address of its own."""
     routes = tuple(
-        Route(name, f"127.1.{n // 250}.{n % 250 + 1}", upstream)
+        Route(
+            name,
+            f"127.1.{n // 250}.{n % 250 + 1}",
+            upstream,
+            green=f"127.2.{n // 250}.{n % 250 + 1}",
+        )
         for n, name in enumerate(names(count))
     )
     return Edge(
         title="Bench", url="http://localhost", listen=port, routes=routes, limits=UNBOUNDED,
         workers=1, directory=str(scratch), scratch=str(scratch), access_log=f"{scratch}/access.log",
+        switches=f"{scratch}/green",
     )  # fmt: skip
 
 
-def start_ours(stack: contextlib.ExitStack, count: int, upstream: int, scratch: Path) -> Arm:
-    """Render and run the edge as it is shipped."""
+def start_ours(
+    stack: contextlib.ExitStack, name: str, count: int, upstream: int, scratch: Path
+) -> Arm:
+    """Render and run the edge as it is shipped, with every seat at its blue or green address."""
     port = free_port()
-    for name, text in render(
-        edge_of(count, upstream, port, scratch), ROOT / "nginx_templates"
-    ).items():
-        (scratch / name).parent.mkdir(parents=True, exist_ok=True)
-        (scratch / name).write_text(text, "utf-8")
-    return Arm("ours", port, start(stack, scratch / "nginx.conf", EDGE_CORE))
+    edge = edge_of(count, upstream, port, scratch)
+    for path, text in render(edge, ROOT / "nginx_templates").items():
+        (scratch / path).parent.mkdir(parents=True, exist_ok=True)
+        (scratch / path).write_text(text, "utf-8")
+    (scratch / "green").mkdir()
+    for route in edge.routes if name == "green" else ():
+        (scratch / "green" / route.name).touch()
+    return Arm(name, port, start(stack, scratch / "nginx.conf", EDGE_CORE))
 
 
 def start_bare(stack: contextlib.ExitStack, name: str, upstream: int, scratch: Path) -> Arm:
@@ -192,9 +204,12 @@ def launch(arm: Arm, target: str, options: argparse.Namespace) -> subprocess.Pop
 def finish(process: subprocess.Popen[str]) -> int:
     """End a sleeping load generator; return how many requests it completed."""
     process.send_signal(signal.SIGCONT)
-    time.sleep(WARM_UP)  # a stopped wrk may take the signal in a thread which does not end it
-    process.send_signal(signal.SIGINT)
-    said = process.communicate()[0]
+    said = ""
+    while not said:  # a stopped wrk may take the signal in a thread which does not end it
+        time.sleep(WARM_UP)
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            said = process.communicate(timeout=1)[0]
     requests = re.search(r"(\d+) requests in", said)
     assert requests, said
     assert "Non-2xx" not in said, said
@@ -240,7 +255,8 @@ def report(arms: list[Arm], options: argparse.Namespace) -> None:
         )
     print(
         f"edge: {options.routes} routes, {options.rounds} rounds: {lines['ours'][1]:.3f} of bare nginx "
-        f"per CPU-second, {lines['ours'][0]:.3f} per second (bare against itself "
+        f"per CPU-second, {lines['ours'][0]:.3f} per second; with every seat switched to green "
+        f"{lines['green'][1]:.3f}, {lines['green'][0]:.3f} (bare against itself "
         f"{lines['again'][1]:.3f}, {lines['again'][0]:.3f}; bare without limits {lines['open'][1]:.3f})"
     )
 
@@ -254,14 +270,16 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=64, help="per arm")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory, contextlib.ExitStack() as stack:
-        scratch = {name: Path(directory, name) for name in ("upstream", "ours", *BARE_ARMS)}
+        scratch = {name: Path(directory, name) for name in ("upstream", *OUR_ARMS, *BARE_ARMS)}
         for path in scratch.values():
             path.mkdir()
         upstream = free_port()
         text = UPSTREAM.format(scratch=scratch["upstream"], port=upstream)
         (scratch["upstream"] / "nginx.conf").write_text(text, "utf-8")
         start(stack, scratch["upstream"] / "nginx.conf", LOAD_CORE)
-        arms = [start_ours(stack, options.routes, upstream, scratch["ours"])]
+        arms = [
+            start_ours(stack, name, options.routes, upstream, scratch[name]) for name in OUR_ARMS
+        ]
         arms += [start_bare(stack, name, upstream, scratch[name]) for name in BARE_ARMS]
         target = f"/{names(options.routes)[options.routes // 2]}/items/42?full=1"
         for _ in range(options.rounds):

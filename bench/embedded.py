@@ -98,7 +98,7 @@ def main() -> None:
         workshop(directory, "init", ".", "--name", "bench-embedded")
         people = "".join(f"  - {name}\n" for name in names)
         (directory / "participants.yaml").write_text(
-            f"workshop:\n  name: bench-embedded\n  url: http://localhost:{port}\n"
+            f"workshop:\n  name: bench-embedded\n  url: http://localhost:{port}\n  deploys: false\n"
             f"participants:\n{people}"
         )
         try:

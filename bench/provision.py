@@ -159,7 +159,7 @@ def classroom(directory: Path, seats: int) -> Workspace:
     people = "".join(f"  - p{number}\n" for number in range(seats))
     path = directory / "participants.yaml"
     path.write_text(
-        f"workshop:\n  name: bench\n  url: http://localhost:{port}\n  llm: false\n"
+        f"workshop:\n  name: bench\n  url: http://localhost:{port}\n  llm: false\n  deploys: false\n"
         f"participants:\n{people}",
         "utf-8",
     )

@@ -14,6 +14,9 @@ from workshop import roster as rosters
 from workshop.engines.memory import MemoryEngine
 from workshop.gateway import config
 from workshop.health import Answer
+from workshop.intake import config as intake
+from workshop.labels import Role
+from workshop.subnets import INTAKE_PORT
 from workshop.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -85,7 +88,8 @@ class TruthfulProbe:
         """Answer at once, or not at all."""
         del port, seconds
         for item in self._running().values():
-            if item.key not in self.silent and (item.address == address or item.key == "gateway"):
+            own = item.role in {Role.GATEWAY, Role.REGISTRY, Role.INTAKE}
+            if item.key not in self.silent and (item.address == address or own):
                 return
         from workshop.errors import NotReady
 
@@ -105,13 +109,14 @@ class TruthfulProbe:
         return Answer(200, {}, body.encode())
 
     async def ask(self, address: str, port: int, path: str) -> Answer:
-        """Answer as the gateway would, from the file it was given."""
-        del address, port, path
-        if "gateway" not in self._running():
+        """Answer as the gateway or the intake would, from the file it was given."""
+        del address, path
+        part, load = ("intake", intake.load) if port == INTAKE_PORT else ("gateway", config.load)
+        if part not in self._running():
             raise ConnectionRefusedError
         directory = Path(running_directory(self.engine, self.workshop))
-        text = (directory / ".workshop/gateway/config.json").read_text("utf-8")
-        return Answer(200, {}, f'{{"config": "{config.load(text).fingerprint}"}}'.encode())
+        text = (directory / ".workshop" / part / "config.json").read_text("utf-8")
+        return Answer(200, {}, f'{{"config": "{load(text).fingerprint}"}}'.encode())
 
     def _edge(self, running: dict[str, Any]) -> Answer:
         if "edge" not in running:
@@ -133,6 +138,7 @@ workshop:
   name: class
   url: http://localhost:18999
   llm: false
+  deploys: false
 participants:
   - ada        # front row
   - bob
@@ -152,6 +158,14 @@ def work(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     path.write_text(CLASS, "utf-8")
     engine = MemoryEngine()
     return Workspace(path, lambda: engine, TruthfulProbe(engine, "class"))
+
+
+@pytest.fixture
+def deploying(work: Workspace) -> Workspace:
+    """Let the workshop of three deploy."""
+    text = work.roster_path.read_text("utf-8").replace("  deploys: false\n", "")
+    work.roster_path.write_text(text, "utf-8")
+    return again(work)
 
 
 def again(work: Workspace) -> Workspace:

@@ -171,6 +171,11 @@ SECTIONS = {
     ),
     "workshop.llm.embedded.": f"workshop: {{llm: {{embedded: {{{STRANGE}: 1}}}}}}",
     "workshop.llm.budget.": f"workshop: {{llm: {{budget: {{{STRANGE}: 1}}}}}}",
+    "workshop.deploys.": f"workshop: {{deploys: {{{STRANGE}: 1}}}}",
+    "workshop.deploys.build.": f"workshop: {{deploys: {{build: {{{STRANGE}: 1}}}}}}",
+    "workshop.deploys.build.limits.": (
+        f"workshop: {{deploys: {{build: {{limits: {{{STRANGE}: 1}}}}}}}}"
+    ),
     "participants[].llm.": f"participants: [{{name: ada, llm: {{{STRANGE}: 1}}}}]",
     "defaults.": f"defaults: {{{STRANGE}: 1}}",
     "participants[].": f"participants: [{{{STRANGE}: 1}}]",

@@ -22,12 +22,14 @@ from workshop.events import Outcome, PlanMade, StepEnded, StepProgress, StepStar
 from workshop.health import identity_problem
 from workshop.labels import Role
 from workshop.observed import State
-from workshop.plan import Action, Kind, Plan, Step
-from workshop.specs import ContainerSpec, Desired, ImageSpec, NetworkSpec
+from workshop.plan import SWITCHES, Action, Kind, Plan, Step
+from workshop.specs import ContainerSpec, ImageSpec, NetworkSpec
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
+    from workshop.deploys.stage import DeployFiles
+    from workshop.desired import Desired
     from workshop.engines.base import Engine
     from workshop.events import Emit
     from workshop.health import Probe
@@ -86,6 +88,7 @@ class Tools:
     probe: Probe
     publisher: Publisher
     gateway: GatewayPublisher
+    deploys: DeployFiles
     settings: Settings
     emit: Emit
 
@@ -213,7 +216,7 @@ class _Run:
         if step.action is Action.VERIFY:
             return self._verify(step)
         if step.action is Action.PUBLISH:
-            self._publish(step.kind)
+            self._publish(step)
         elif step.action is Action.REMOVE:
             self._remove(step)
         elif isinstance(target, ImageSpec):
@@ -238,6 +241,7 @@ class _Run:
             engine.start(container)
         if spec.role is Role.EDGE:
             self._edge = container
+        if spec.role is Role.EDGE or not spec.port:
             return None
         self.tools.emit(StepProgress(step, "started"))
         return self._ready(step, spec, container)
@@ -279,13 +283,23 @@ class _Run:
             else:
                 self.tools.engine.remove(old)
 
-    def _publish(self, kind: Kind) -> None:
-        if kind is Kind.KEYS:
-            self._publish_keys()
+    def _publish(self, step: Step) -> None:
+        if step.kind is Kind.KEYS:
+            self._tell(step.name)
+        elif step.name == SWITCHES:
+            self.tools.publisher.switch.settle(self.desired.greens)
         else:
             self._publish_routes()
 
-    def _publish_keys(self) -> None:
+    def _tell(self, part: str) -> None:
+        """Let a part take over what changed; the server of deploys reads it with every order."""
+        intake = self.desired.part(Role.INTAKE)
+        if part == Role.GATEWAY.value:
+            self._tell_gateway()
+        elif part == Role.INTAKE.value and intake is not None and self.desired.intake is not None:
+            self.tools.deploys.publish(self.desired.intake, intake)
+
+    def _tell_gateway(self) -> None:
         gateway = self.desired.part(Role.GATEWAY)
         if gateway is None or self.desired.gateway is None:
             raise EngineError("the gateway is not wanted", hint="`workshop plan` shows what is")

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 NEVER = (".env", "**/.env", ".git", ".venv", "**/__pycache__", ".workshop")
@@ -40,11 +41,24 @@ def archive(directory: Path, dockerfile: str, *, compressed: bool = False) -> IO
     return opened
 
 
+def ignoring(text: str) -> Callable[[str], bool]:
+    """Make a test for names out of the text of a ``.dockerignore``."""
+    from docker.utils.build import PatternMatcher  # noqa: PLC0415 - only commands that build pay
+
+    matcher: Any = PatternMatcher(_lines(text))
+    matches: Callable[[str], bool] = matcher.matches
+    return matches
+
+
 def _patterns(directory: Path, dockerfile: str) -> list[str]:
     """Read what stays out: ``<Dockerfile>.dockerignore`` where there is one, as BuildKit does."""
     own_ignore = directory / f"{dockerfile}.dockerignore"
     ignore = own_ignore if own_ignore.is_file() else directory / ".dockerignore"
-    lines = ignore.read_text("utf-8").splitlines() if ignore.is_file() else []
-    own = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    return _lines(ignore.read_text("utf-8") if ignore.is_file() else "")
+
+
+def _lines(text: str) -> list[str]:
+    stripped = (line.strip() for line in text.splitlines())
+    own = [line for line in stripped if line and not line.startswith("#")]
     # Last, because a later pattern wins: no "!.env" brings a secret back.
     return [*own, *NEVER]

@@ -5,29 +5,78 @@ Nothing here talks to an engine.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from workshop.deploys.current import SeatDeploys
 from workshop.gateway.config import PREFIX
 from workshop.labels import Role
 from workshop.llm import keys
-from workshop.parts import GATEWAY_PORT, edge_config, gateway_config, parts, route
-from workshop.specs import PORT, ContainerSpec, Desired, ImageSpec, Owner
+from workshop.parts import parts
+from workshop.parts.deploys import deploy_config, intake_config, told
+from workshop.parts.edge import edge_config, route
+from workshop.parts.ground import Ground
+from workshop.parts.models import GATEWAY_PORT, gateway_config
+from workshop.specs import PORT, ContainerSpec, ImageSpec, Owner
 from workshop.state import SLOTS_PER_SHARD
 from workshop.subnets import bridge_address, network_name, networks, seat_address
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from workshop.deploys.config import Config as DeployConfig
+    from workshop.gateway import config as gateway
+    from workshop.intake import config as intake
+    from workshop.proxy.routes import Edge
     from workshop.roster import Participant, Roster
-    from workshop.specs import Directories, Sources
+    from workshop.specs import Directories, NetworkSpec, Server, Sources
     from workshop.state import State
 
 
-def make_desired(
+@dataclass(frozen=True)
+class Desired:
+    """One workshop as it should be. Empty collections mean: nothing of it should exist."""
+
+    owner: Owner
+    images: tuple[ImageSpec, ...] = ()
+    networks: tuple[NetworkSpec, ...] = ()
+    containers: tuple[ContainerSpec, ...] = ()
+    edge: Edge | None = None
+    edge_config: str | None = None
+    """Fingerprint the edge must answer with once everything is live."""
+    gateway: gateway.Config | None = None
+    """What the gateway is told; ``None`` where the class does without models."""
+    intake: intake.Config | None = None
+    """What the intake is told; ``None`` where nobody may deploy."""
+    deploys: DeployConfig | None = None
+    """What the server of deploys is told."""
+    greens: frozenset[str] = frozenset()
+    """Seats whose route leads to their green address."""
+    told: Mapping[str, str] = field(default_factory=dict)
+    """What the deploy loop's parts read when they start: text by path in the state directory."""
+
+    @property
+    def seats(self) -> tuple[ContainerSpec, ...]:
+        """The participants' containers, in the order of the roster."""
+        return tuple(item for item in self.containers if item.role is Role.SEAT)
+
+    @property
+    def parts(self) -> tuple[ContainerSpec, ...]:
+        """The platform's own containers."""
+        return tuple(item for item in self.containers if item.role is not Role.SEAT)
+
+    def part(self, role: Role) -> ContainerSpec | None:
+        """Find one of the platform's own containers."""
+        return next((item for item in self.containers if item.role is role), None)
+
+
+def make_desired(  # noqa: PLR0913, PLR0917 - one for each place that something is read from
     roster: Roster,
     state: State,
     sources: Sources,
     directories: Directories,
-    *,
-    privileged_port: bool,
+    server: Server,
+    current: Mapping[str, SeatDeploys],
 ) -> Desired:
     """Turn what the files say into what should run.
 
@@ -36,32 +85,49 @@ def make_desired(
         state: what was chosen once for this run.
         sources: content hashes of what images are made of.
         directories: what containers get mounted.
-        privileged_port: whether this machine lets only root listen on the edge's port.
+        server: what about this machine matters.
+        current: what participants have deployed meanwhile.
 
     """
     owner = Owner(roster.name, state.run, str(roster.path.parent.resolve()))
     images = {sources.base: ImageSpec(sources.base, Role.BASE)}
-    seats = []
+    blue, seats, routes, greens = [], [], [], set()
     for person in roster.participants:
         image, version = _app_image(person, roster, sources)
         images[image.tag] = image
-        seats.append(_seat(person, roster, state, image.tag, version))
-    bridges = networks(state, seats)
+        seat = _seat(person, roster, state, image.tag, version)
+        green = seat_address(state.network, state.slots[person.name], green=True)
+        held = current.get(person.name, SeatDeploys())
+        blue.append(seat)
+        routes.append(route(person, seat, green if roster.deploys else ""))
+        seats.append(_placed(seat, held, green))
+        if held.is_green:
+            greens.add(person.name)
+        if held.live is not None:
+            images[held.live.image] = ImageSpec(held.live.image, Role.APP)
+    ground = Ground(owner, roster, state, sources, directories, networks(state, seats), server)
     own = []
-    for image, part in parts(roster, sources, bridges, directories, privileged=privileged_port):
+    for image, part in parts(ground):
         images[image.tag] = image
         own.append(part)
-    routes = tuple(
-        route(person, seat) for person, seat in zip(roster.participants, seats, strict=True)
-    )
     return Desired(
         owner=owner,
         images=tuple(images.values()),
-        networks=bridges,
+        networks=ground.networks,
         containers=(*own, *seats),
-        edge=edge_config(roster, routes, bridges),
-        gateway=gateway_config(roster, state, sources, bridges),
+        edge=edge_config(ground, tuple(routes)),
+        gateway=gateway_config(ground),
+        intake=intake_config(ground),
+        deploys=deploy_config(ground, blue),
+        greens=frozenset(greens),
+        told=told(ground),
     )
+
+
+def _placed(seat: ContainerSpec, held: SeatDeploys, green: str) -> ContainerSpec:
+    """Give the seat the version that was deployed last, where it was started."""
+    spec = seat if held.live is None else seat.deployed(held.live)
+    return spec.moved(green) if held.is_green else spec
 
 
 def _app_image(person: Participant, roster: Roster, sources: Sources) -> tuple[ImageSpec, str]:
@@ -70,7 +136,8 @@ def _app_image(person: Participant, roster: Roster, sources: Sources) -> tuple[I
     source = person.source or roster.template
     digest = sources.apps[source, person.dockerfile]
     tag = f"{roster.name}/app:{digest}"
-    return ImageSpec(tag, Role.APP, source, person.dockerfile, sources.base), digest
+    secrets = roster.build_secrets
+    return ImageSpec(tag, Role.APP, source, person.dockerfile, sources.base, secrets), digest
 
 
 def _seat(

@@ -16,6 +16,30 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _LISTEN = "0A"
+_ENGINE_SOCKET = "/var/run/docker.sock"
+
+
+def engine_socket() -> str:
+    """Give the path of the engine's socket on this machine."""
+    endpoint = os.environ.get("DOCKER_HOST", "")
+    return endpoint.removeprefix("unix://") if endpoint.startswith("unix://") else _ENGINE_SOCKET
+
+
+def group_of(path: str) -> str:
+    """Give the number of the group a file belongs to; 0 where there is no such file."""
+    try:
+        return str(os.stat(path).st_gid)  # noqa: PTH116 - a socket's path from the environment
+    except OSError:
+        return "0"
+
+
+def owner_of(path: Path) -> str:
+    """Give the owner of a directory as ``uid:gid``; this user where there is none yet."""
+    try:
+        found = path.stat()
+    except OSError:
+        return f"{os.geteuid()}:{os.getegid()}"
+    return f"{found.st_uid}:{found.st_gid}"
 
 
 def port_is_free(port: int) -> bool:

@@ -52,8 +52,8 @@ def show(work: Workspace, names: Sequence[str]) -> list[HandedKey]:
 
     """
     llm = work.roster.llm
-    if llm is None:
-        raise InputError("this class has no models: the roster says `llm: false`")
+    if llm is None and work.roster.deploys is None:
+        raise InputError("keys are for models and deploys, and the roster switches both off")
     choices = _choices(work)
     return [
         HandedKey(
@@ -61,9 +61,9 @@ def show(work: Workspace, names: Sequence[str]) -> list[HandedKey]:
             key_id=keys.key_id(name, choices.key(name).serial),
             key=keys.derive(choices.secret, name, choices.key(name).serial),
             state=_state(choices, name),
-            base_url=f"{work.roster.url}{PREFIX}",
-            model=llm.model,
-            embedding=llm.embedding,
+            base_url=f"{work.roster.url}{PREFIX}" if llm else "",
+            model=llm.model if llm else "",
+            embedding=llm.embedding if llm else "",
         )
         for name in (work.roster.participant(name).name for name in names)
     ]

@@ -20,10 +20,12 @@ PARTICIPANT = "workshop.participant"
 SLOT = "workshop.slot"
 CONFIG_HASH = "workshop.config-hash"
 VERSION = "workshop.version"
+DEPLOY = "workshop.deploy"
+STEP = "workshop.step"
 
 BASE_REPOSITORY = "workshop-base"
 
-ALL = (NAME, RUN, ROLE, DIRECTORY, PARTICIPANT, SLOT, CONFIG_HASH, VERSION)
+ALL = (NAME, RUN, ROLE, DIRECTORY, PARTICIPANT, SLOT, CONFIG_HASH, VERSION, DEPLOY, STEP)
 
 
 class Role(StrEnum):
@@ -34,11 +36,22 @@ class Role(StrEnum):
     GATEWAY = "gateway"
     EMBEDDED = "embedded"
     """The model that needs nobody's key."""
+    REGISTRY = "registry"
+    INTAKE = "intake"
+    """What faces participants who deploy."""
+    SERVE = "serve"
+    """The one process that deploys."""
+    EGRESS = "egress"
+    """The way out of builds, to package sources alone."""
+    RELAY = "relay"
+    """The network of one build: its own loopback, and on it the way to the egress."""
     NETWORK = "network"
     APP = "app"
     """An image made from a participant's or the template's source."""
     BASE = "base"
     """The image all others start from; shared by every workshop on the engine."""
+    BUILD = "build"
+    """A step of a participant's build: a container while it runs, an image where it is kept."""
 
 
 def owner(name: str, run: str, directory: str, role: Role) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -14,20 +15,26 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+PATIENCE = 2.0
+"""Seconds a command waits: the server of deploys holds the lock for a moment at a time."""
+_PAUSE = 0.02
+
+
 @contextmanager
-def apply_lock(path: Path) -> Iterator[None]:
+def apply_lock(path: Path, seconds: float = PATIENCE) -> Iterator[None]:
     """Hold the lock at ``path`` for the length of the block.
 
     Only the flock counts, so a dead holder leaves nothing stale. The process id in the file
     serves the message of whoever has to wait.
 
     Raises:
-        Locked: somebody else holds it.
+        Locked: somebody else holds it for longer than ``seconds``.
         InputError: the state directory cannot be written.
 
     """
+    deadline = time.monotonic() + seconds
     try:
-        handle = _acquire(path)
+        handle = _patiently(path, deadline)
     except OSError as exc:
         raise InputError(f"cannot write {path}: {exc.strerror}") from exc
     try:
@@ -36,6 +43,16 @@ def apply_lock(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def _patiently(path: Path, deadline: float) -> int:
+    while True:
+        try:
+            return _acquire(path)
+        except Locked:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(_PAUSE)
 
 
 def _acquire(path: Path) -> int:

@@ -39,6 +39,8 @@ class ObservedContainer:
     """IPv4 address the engine gave it; ``None`` while it is not running."""
     config_hash: str
     version: str
+    deploy: str
+    """Id of the deploy it comes from; empty for what the roster says."""
     state: State
     status: str
     """The engine's sentence, such as ``Exited (137) 3 minutes ago``."""
@@ -82,8 +84,19 @@ class Observed:
     """Fingerprint of the configuration the edge answers with; ``None`` when it does not answer."""
     gateway_config: str | None = None
     """The same of the gateway."""
+    intake_config: str | None = None
+    """And of the intake."""
+    deploys_config: str | None = None
+    """Fingerprint of what the server of deploys reads; ``None`` where there is no such file."""
+    greens: frozenset[str] = frozenset()
+    """Seats whose route leads to their green address."""
 
-    def container(self, role: Role, key: str) -> ObservedContainer | None:
-        """Find the one container of a seat or system part; the newest when there are several."""
+    def container(self, role: Role, key: str, address: str = "") -> ObservedContainer | None:
+        """Find the one container of a seat or system part; the newest when there are several.
+
+        While a deploy is under way a seat has two: ``address`` tells which one is meant, where it
+        is known.
+        """
         found = [item for item in self.containers if (item.role, item.key) == (role, key)]
-        return found[0] if found else None
+        meant = [item for item in found if item.address == address]
+        return next(iter(meant or found), None)

@@ -14,14 +14,17 @@ from workshop import apply as applying
 from workshop import doctor as doctoring
 from workshop import host, resources, rosterfile, state
 from workshop.apply import Report, Tools
+from workshop.deploys import current
 from workshop.errors import InputError, WorkshopError
 from workshop.events import Note
 from workshop.labels import Role
 from workshop.limits import show_memory
 from workshop.lock import apply_lock
 from workshop.observed import Observed, State
+from workshop.parts.deploys import RELAYS
 from workshop.plan import Kind, Plan, make_plan, make_restart
 from workshop.proxy.render import render
+from workshop.subnets import seat_address
 from workshop.workspace import Survey, Workspace, survey
 
 if TYPE_CHECKING:
@@ -82,13 +85,37 @@ def _container_id(work: Workspace, name: str) -> str:
     role = _PARTS.get(name, Role.SEAT)
     if role is Role.SEAT:
         work.roster.participant(name)
-    found = work.engine.observe(work.roster.name).container(role, name)
+    seen = work.engine.observe(work.roster.name)
+    found = seen.container(role, name, _address(work, name) if role is Role.SEAT else "")
     if found is None:
         raise WorkshopError(f"{name} has no container", hint="`workshop provision` creates it")
     return found.id
 
 
-_PARTS = {role.value: role for role in (Role.EDGE, Role.GATEWAY, Role.EMBEDDED)}
+def _address(work: Workspace, name: str) -> str:
+    """Tell at which of its two addresses a seat is live."""
+    known = state.load(work.state_directory) if work.state_directory.is_dir() else None
+    if known is None or name not in known.slots:
+        return ""
+    held = current.load(work.directories.deploys).get(name)
+    return seat_address(known.network, known.slots[name], green=bool(held and held.is_green))
+
+
+_PARTS = {
+    **{
+        role.value: role
+        for role in (
+            Role.EDGE,
+            Role.GATEWAY,
+            Role.EMBEDDED,
+            Role.REGISTRY,
+            Role.INTAKE,
+            Role.SERVE,
+            Role.EGRESS,
+        )
+    },
+    **dict.fromkeys(RELAYS, Role.RELAY),
+}
 """Names `workshop logs` knows beside the participants'; no participant may be called so."""
 
 
@@ -181,7 +208,9 @@ def _carry_out(work: Workspace, seen: Survey, made: Plan, *, strict: bool) -> Re
     gateway = work.gateway_publisher()
     if seen.desired.gateway is not None and any(step.kind is Kind.GATEWAY for step in made.steps):
         gateway.write(seen.desired.gateway)
-    tools = Tools(work.engine, work.probe, publisher, gateway, work.settings, work.emit)
+    deploys = work.deploy_files()
+    deploys.prepare(seen.desired)
+    tools = Tools(work.engine, work.probe, publisher, gateway, deploys, work.settings, work.emit)
     state.set_unproven(work.state_directory, unproven=True)
     report = applying.apply(made, seen.desired, tools)
     state.set_unproven(work.state_directory, unproven=not report.ok)

@@ -14,14 +14,18 @@ from typing import TYPE_CHECKING
 
 from workshop.labels import Role
 from workshop.observed import State
+from workshop.specs import NO_NETWORK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from workshop.desired import Desired
     from workshop.observed import Observed, ObservedContainer
-    from workshop.specs import ContainerSpec, Desired, ImageSpec, NetworkSpec
+    from workshop.specs import ContainerSpec, ImageSpec, NetworkSpec
 
 NOTHING = "nothing"
+SWITCHES = "switches"
+"""Name of the step that settles which of its two addresses each route leads to."""
 RUNNING_STATE = "conversations in memory and /tmp"
 """What a seat can lose: its root is read-only and the rest lives in the roster or an image."""
 
@@ -35,6 +39,11 @@ class Kind(StrEnum):
     EDGE = "edge"
     GATEWAY = "gateway"
     EMBEDDED = "embedded"
+    REGISTRY = "registry"
+    INTAKE = "intake"
+    SERVE = "serve"
+    EGRESS = "egress"
+    RELAY = "relay"
     ROUTES = "routes"
     KEYS = "keys"
 
@@ -198,7 +207,7 @@ class _Planner:
         for spec in self.desired.parts:
             step = self._container(spec)
             if step is not None:
-                steps[spec.role] = [step]
+                steps.setdefault(spec.role, []).append(step)
         return steps
 
     def restart(self, names: frozenset[str], *, fresh: bool) -> None:
@@ -217,8 +226,8 @@ class _Planner:
         self._verify(needs=[*edge_steps, *self._publish(edge_steps)], after=steps)
 
     def _again(self, spec: ContainerSpec, *, fresh: bool) -> int:
-        item = self.observed.container(spec.role, spec.key)
-        old = (item.id,) if item else ()
+        standing = self._standing(spec)
+        old = tuple(item.id for item in standing)
         action, cause = (Action.REPLACE, "reset") if fresh else (Action.RESTART, "restart")
         needs = self._image(spec.image) if fresh else []
         return self._add(
@@ -230,9 +239,9 @@ class _Planner:
 
         Two that hold each other's address could otherwise not be put right one after the other.
         """
-        own = {(spec.role, spec.key): spec.address for spec in self.desired.containers}
+        own = {spec.name: spec.address for spec in self.desired.containers}
         for item in self.observed.containers:
-            right = own.get((item.role, item.key), item.address) if item.role else item.address
+            right = own.get(item.name, item.address)
             if item.state is State.RUNNING and item.address != right:
                 cause = f"has address {item.address} instead of {right}"
                 self._misplaced.add(item.id)
@@ -242,11 +251,7 @@ class _Planner:
 
     def _container(self, spec: ContainerSpec) -> int | None:
         """Plan one container; the number of the step that leaves it running, if one is needed."""
-        existing = [
-            item
-            for item in self.observed.containers
-            if (item.role, item.key) == (spec.role, spec.key) and item.id not in self._misplaced
-        ]
+        existing = self._standing(spec)
         keep = next((item for item in existing if item.config_hash == spec.config_hash), None)
         extra = tuple(item.id for item in existing if item is not keep)
         action, cause = _decide(spec, keep, existing)
@@ -279,6 +284,21 @@ class _Planner:
             loses=RUNNING_STATE if running else NOTHING,
         )
 
+    def _standing(self, spec: ContainerSpec) -> list[ObservedContainer]:
+        """Find what stands in the place of ``spec``.
+
+        While a deploy is under way a seat has two containers. The one that is not live belongs to
+        the server of deploys, which also removes it; unless it takes the place or nobody deploys.
+        """
+        theirs = self.desired.deploys is not None
+        return [
+            item
+            for item in self.observed.containers
+            if (item.role, item.key) == (spec.role, spec.key)
+            and item.id not in self._misplaced
+            and (not theirs or item.deploy == spec.deploy or item.name == spec.name)
+        ]
+
     def _image(self, tag: str) -> list[int]:
         """Make sure the image is there; the step to wait for, if one is needed."""
         if tag in self._images:
@@ -295,7 +315,7 @@ class _Planner:
         return [self._images[tag]]
 
     def _network(self, name: str | None) -> list[int]:
-        if name is None:
+        if name in {None, NO_NETWORK}:
             return []
         if name in self._networks:
             return [self._networks[name]]
@@ -315,19 +335,29 @@ class _Planner:
     # -- keys -----------------------------------------------------------------------------------
 
     def _configure(self, steps: Mapping[Role, Sequence[int]]) -> None:
-        """Plan to tell the gateway what changed, before any seat starts with a new key."""
-        if self.desired.gateway is None:
+        """Plan to tell parts what changed, before any seat starts with a new key."""
+        desired, observed = self.desired, self.observed
+        for role, wanted, known, change in (
+            (Role.GATEWAY, desired.gateway, observed.gateway_config, "budgets or upstreams"),
+            (Role.INTAKE, desired.intake, observed.intake_config, "participants or limits"),
+        ):
+            if wanted is None:
+                continue
+            started = steps.get(role, [])
+            if started:
+                cause = f"the {role} starts afresh"
+            elif known is None:
+                cause = f"the {role} does not answer"
+            elif known != wanted.fingerprint:
+                cause = f"keys, {change} changed"
+            else:
+                continue
+            self._add(Kind.KEYS, role.value, Action.PUBLISH, cause, needs=started)
+        if desired.deploys is None or steps.get(Role.SERVE):
             return
-        started = steps.get(Role.GATEWAY, [])
-        if started:
-            cause = "the gateway starts afresh"
-        elif self.observed.gateway_config is None:
-            cause = "the gateway does not answer"
-        elif self.observed.gateway_config != self.desired.gateway.fingerprint:
-            cause = "keys, budgets or upstreams changed"
-        else:
-            return
-        self._add(Kind.KEYS, "gateway", Action.PUBLISH, cause, needs=started)
+        if observed.deploys_config != desired.deploys.fingerprint:
+            cause = "seats, keys or limits changed"
+            self._add(Kind.KEYS, Role.SERVE.value, Action.PUBLISH, cause)
 
     # -- routes -------------------------------------------------------------------------------
 
@@ -339,6 +369,8 @@ class _Planner:
         """
         if self.desired.edge_config is None:
             return []
+        if self.observed.greens != self.desired.greens:
+            self._add(Kind.ROUTES, SWITCHES, Action.PUBLISH, "some point at the wrong address")
         if edge_steps:
             cause = "the edge starts afresh"
         elif self.observed.edge_config is None:
@@ -379,11 +411,14 @@ class _Planner:
     # -- teardown -----------------------------------------------------------------------------
 
     def remove_everything(self, *, keep_images: bool) -> None:
-        """Edge first, so that nobody is sent to a seat that is going; images and networks last."""
+        """Begin with what makes new seats, go on with what leads to them; networks come last."""
+        servers = [item for item in self.observed.containers if item.role is Role.SERVE]
+        ended = [self._remove(item, "teardown") for item in servers]
         order = sorted(
-            self.observed.containers, key=lambda item: (item.role is not Role.EDGE, item.key)
+            (item for item in self.observed.containers if item not in servers),
+            key=lambda item: (item.role is not Role.EDGE, item.key),
         )
-        gone = [self._remove(item, "teardown") for item in order]
+        gone = [*ended, *(self._remove(item, "teardown", after=ended) for item in order)]
         for network in self.observed.networks:
             self._add(
                 Kind.NETWORK, network.name, Action.REMOVE, "teardown", old=(network.id,), needs=gone
@@ -398,7 +433,23 @@ class _Planner:
                 Kind.IMAGE, image.tag, Action.REMOVE, "teardown", old=(image.tag,), needs=gone
             )
             for image in ours
+            if image.role is not Role.BUILD
         ]
+        # Newest first and one after the other: the engine would lose track of parents otherwise.
+        steps = tuple(image.tag for image in ours if image.role is Role.BUILD)
+        if steps:
+            name = f"{len(steps)} steps of builds"
+            removed.append(
+                self._add(
+                    Kind.IMAGE,
+                    name,
+                    Action.REMOVE,
+                    "teardown",
+                    old=steps,
+                    needs=gone,
+                    after=removed,
+                )
+            )
         for image in self.observed.images:
             if image.role is Role.BASE and not shared:
                 cause = "no workshop uses it any more"
@@ -436,9 +487,17 @@ class _Planner:
 
 
 _KINDS: Mapping[Role | None, Kind] = {
-    Role.EDGE: Kind.EDGE,
-    Role.GATEWAY: Kind.GATEWAY,
-    Role.EMBEDDED: Kind.EMBEDDED,
+    role: Kind(role.value)
+    for role in (
+        Role.EDGE,
+        Role.GATEWAY,
+        Role.EMBEDDED,
+        Role.REGISTRY,
+        Role.INTAKE,
+        Role.SERVE,
+        Role.EGRESS,
+        Role.RELAY,
+    )
 }
 
 

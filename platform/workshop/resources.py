@@ -8,9 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
-GATEWAY_RECIPE = "images/gateway/Dockerfile"
-EMBEDDED_RECIPE = "images/embedded/Dockerfile"
-"""Dockerfiles of the platform's own services, inside the package."""
+RECIPES = {name: f"images/{name}/Dockerfile" for name in ("gateway", "embedded", "intake", "serve")}
+"""Dockerfiles, inside the package, of the services that are made of parts of it."""
 
 
 def _shared(name: str) -> Path:
@@ -38,6 +37,6 @@ def package() -> Path:
     return _PACKAGE
 
 
-def edge_image() -> Path:
-    """Find the build context of the edge's image."""
-    return _PACKAGE / "images" / "edge"
+def images() -> Path:
+    """Find the directory with the images that hold nothing of this package, one directory each."""
+    return _PACKAGE / "images"

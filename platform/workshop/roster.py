@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from workshop import environment, limits, names, yamltree
 from workshop.address import Address, parse_address
+from workshop.deploys import options as deploys
 from workshop.errors import Fault, InputError
 from workshop.limits import Limits
 from workshop.llm.options import Allowance, Llm, read, read_allowance
@@ -34,6 +35,7 @@ _IMAGE = re.compile(
     r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*)*"
     r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@sha256:[0-9a-f]{64})?"
 )
+_SECRET_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _DOCKERFILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _EMAIL = re.compile(r"[^\s@<>,;\"]+@[^\s@<>,;\"]+\.[^\s@<>,;\"]+")
 
@@ -85,8 +87,12 @@ class Roster:
     edge: EdgeOptions
     llm: Llm | None
     """``None`` where the class does without language models."""
+    deploys: deploys.DeployOptions | None
+    """``None`` where nobody deploys a version of their own."""
     participants: tuple[Participant, ...]
     warnings: tuple[Fault, ...] = ()
+    build_secrets: tuple[tuple[str, Path], ...] = ()
+    """Files that the instructor's own builds may read, by id."""
 
     def participant(self, name: str) -> Participant:
         """Find one person by name.
@@ -145,7 +151,19 @@ class _Reader(Reader):
         return replace(roster, participants=people, warnings=tuple(self.warnings))
 
     def _workshop(self, top: Mapping) -> Roster:
-        known = ("name", "title", "url", "port", "template", "limits", "network", "edge", "llm")
+        known = (
+            "name",
+            "title",
+            "url",
+            "port",
+            "template",
+            "limits",
+            "network",
+            "edge",
+            "llm",
+            "deploys",
+            "build_secrets",
+        )
         node = self.required(top, "workshop", "")
         section = self.section(node, "workshop", known) if node else None
         get = (section or Mapping(0, 0, flow=False)).entries.get
@@ -165,8 +183,28 @@ class _Reader(Reader):
             network=self.value(get("network"), "workshop.network", _parse_network, None),
             edge=self._edge(get("edge")),
             llm=read(self, get("llm")),
+            deploys=deploys.read(self, get("deploys")),
             participants=(),
+            build_secrets=self._build_secrets(get("build_secrets")),
         )
+
+    def _build_secrets(self, node: Node | None) -> tuple[tuple[str, Path], ...]:
+        where = "workshop.build_secrets"
+        if node is None:
+            return ()
+        if not isinstance(node, Mapping):
+            self.fault(node, where, f"expected a mapping of ids to files, found {describe(node)}")
+            return ()
+        found = []
+        for key, value in node.entries.items():
+            path = self.private(value, f"{where}.{key[:40]}")
+            if not _SECRET_ID.fullmatch(key):
+                self.fault(node.keys[key], where, f"{key[:40]!a}; expected an id such as pip_conf")
+            elif path is not None and not path.is_file():
+                self.fault(value, f"{where}.{key}", f"no file {path.name!r}")
+            elif path is not None:
+                found.append((key, path))
+        return tuple(found)
 
     def _port(self, node: Node | None, url_node: Node | None, url: Address) -> int:
         if node is None and url.scheme == "https":

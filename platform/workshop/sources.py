@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from workshop import context, labels, resources
 from workshop.errors import InputError
+from workshop.labels import Role
 from workshop.specs import Sources
 
 if TYPE_CHECKING:
@@ -37,26 +38,41 @@ def read(roster: Roster, settings: Settings, secrets: Mapping[str, str]) -> Sour
         for person in roster.participants
         if not person.image
     }
-    package, llm = resources.package(), roster.llm
-    services = {
-        resources.GATEWAY_RECIPE: llm is not None,
-        resources.EMBEDDED_RECIPE: llm is not None and llm.embedded is not None,
-    }
-    digests = {
-        recipe: _digest(base, *_content(package, recipe))
-        for recipe, wanted in services.items()
-        if wanted
-    }
     return Sources(
         base=base,
-        edge_context=resources.edge_image(),
-        edge=_digest(base, *_content(resources.edge_image())),
+        base_reference=settings.base_image,
         apps={recipe: _digest(base, *_content(*recipe)) for recipe in recipes},
-        package=package,
-        gateway=digests.get(resources.GATEWAY_RECIPE, ""),
-        embedded=digests.get(resources.EMBEDDED_RECIPE, ""),
+        package=resources.package(),
+        images=resources.images(),
+        parts={role: _digest(base, *_content(*_recipe(role))) for role in _roles(roster)},
         secrets=secrets,
+        recipes={recipe: _text(*recipe) for recipe in recipes},
     )
+
+
+def _roles(roster: Roster) -> Iterator[Role]:
+    """Yield the roles whose images this class needs beside its seats'."""
+    yield Role.EDGE
+    if roster.llm is not None:
+        yield Role.GATEWAY
+        if roster.llm.embedded is not None:
+            yield Role.EMBEDDED
+    if roster.deploys is not None:
+        yield from (Role.REGISTRY, Role.INTAKE, Role.SERVE, Role.EGRESS)
+
+
+def _recipe(role: Role) -> tuple[Path, str]:
+    recipe = resources.RECIPES.get(role.value)
+    if recipe is None:
+        return resources.images() / role.value, "Dockerfile"
+    return resources.package(), recipe
+
+
+def _text(directory: Path, dockerfile: str) -> str:
+    try:
+        return (directory / dockerfile).read_text("utf-8", "replace")
+    except OSError as exc:
+        raise InputError(f"cannot read {directory / dockerfile}: {exc.strerror}") from exc
 
 
 def base_tag(settings: Settings) -> str:

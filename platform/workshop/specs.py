@@ -7,23 +7,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from workshop import labels
-from workshop.labels import Role
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from workshop.gateway import config
+    from workshop.deploys.current import Deployment
+    from workshop.labels import Role
     from workshop.limits import Limits
-    from workshop.proxy.routes import Edge
 
 PORT = 8000
 """TCP port every seat listens on."""
 SEAT_USER = "10001:10001"
+NO_NETWORK = "none"
+"""As a container's network: nothing but a loopback of its own."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class ImageSpec:
     dockerfile: str = "Dockerfile"
     base: str | None = None
     """Tag of the image it starts from, passed as the build argument BASE_IMAGE."""
+    secrets: tuple[tuple[str, Path], ...] = ()
+    """Files the build may read with `RUN --mount=type=secret,id=...`, by id."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ class ContainerSpec:
     env: Mapping[str, str] = field(default_factory=dict)
     slot: int | None = None
     network: str | None = None
-    """Name of the bridge; ``None`` is the host's own network."""
+    """Name of the bridge, or :data:`NO_NETWORK`; ``None`` is the host's own network."""
     address: str | None = None
     bridges: tuple[str, ...] = ()
     """Names of the bridges on whose own addresses a container of the host's network listens."""
@@ -99,6 +102,12 @@ class ContainerSpec:
     """Host directory and the place it is mounted, read-only."""
     data: tuple[tuple[str, str], ...] = ()
     """The same, to be written to."""
+    groups: tuple[str, ...] = ()
+    """Numbers of further groups its user is in."""
+    volumes: tuple[str, ...] = ()
+    """Directories the image wants to keep: they become small and in memory."""
+    deploy: str = ""
+    """Id of the deploy it comes from; empty for what the roster says."""
     log_size: str = "1m"
     reload_on_hup: bool = False
 
@@ -112,34 +121,20 @@ class ContainerSpec:
         """Identify the container's settings; a label with another hash means: replace it."""
         return _digest(asdict(self))
 
+    def moved(self, address: str) -> ContainerSpec:
+        """Give the same seat at its green address; both may stand side by side."""
+        return replace(self, name=f"{self.name}.green", address=address)
 
-@dataclass(frozen=True)
-class Desired:
-    """One workshop as it should be. Empty collections mean: nothing of it should exist."""
-
-    owner: Owner
-    images: tuple[ImageSpec, ...] = ()
-    networks: tuple[NetworkSpec, ...] = ()
-    containers: tuple[ContainerSpec, ...] = ()
-    edge: Edge | None = None
-    edge_config: str | None = None
-    """Fingerprint the edge must answer with once everything is live."""
-    gateway: config.Config | None = None
-    """What the gateway is told; ``None`` where the class does without models."""
-
-    @property
-    def seats(self) -> tuple[ContainerSpec, ...]:
-        """The participants' containers, in the order of the roster."""
-        return tuple(item for item in self.containers if item.role is Role.SEAT)
-
-    @property
-    def parts(self) -> tuple[ContainerSpec, ...]:
-        """The platform's own containers."""
-        return tuple(item for item in self.containers if item.role is not Role.SEAT)
-
-    def part(self, role: Role) -> ContainerSpec | None:
-        """Find one of the platform's own containers."""
-        return next((item for item in self.containers if item.role is role), None)
+    def deployed(self, deployment: Deployment) -> ContainerSpec:
+        """Give the same seat running what was deployed."""
+        return replace(
+            self,
+            image=deployment.image,
+            version=deployment.version,
+            env={**self.env, "WORKSHOP_VERSION": deployment.version},
+            volumes=deployment.volumes,
+            deploy=deployment.id,
+        )
 
 
 @dataclass(frozen=True)
@@ -148,17 +143,43 @@ class Sources:
 
     base: str
     """Tag of the base image."""
-    edge_context: Path
-    edge: str
+    base_reference: str
+    """What it stands for, such as ``python:3.12-slim``."""
     apps: Mapping[tuple[Path, str], str]
     """By directory and name of the Dockerfile."""
     package: Path
     """Build context of the images that run parts of this package."""
-    gateway: str
-    """Empty where the class does without models; so is the next where it has no embedded one."""
-    embedded: str
+    images: Path
+    """Where the directories of the images stand that need nothing of this package."""
+    parts: Mapping[Role, str] = field(default_factory=dict)
+    """Of the images of the platform's own services, as far as the class has them."""
     secrets: Mapping[str, str] = field(default_factory=dict)
     """Names of the files with providers' keys, by upstream."""
+    recipes: Mapping[tuple[Path, str], str] = field(default_factory=dict)
+    """Text of each Dockerfile, for who uploads a source without one."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """What about this machine decides how parts are started."""
+
+    privileged_port: bool
+    """Whether only root may listen on the edge's port."""
+    socket: str
+    """Path of the engine's socket."""
+    socket_group: str
+    """Number of the group that may use it."""
+    user: str
+    """Whose the state directory is, as ``uid:gid``."""
+    ready_seconds: float = 90.0
+    """How long a started seat may take to answer."""
+
+    def own_user(self, number: int) -> str:
+        """Choose the user of a part that writes directories of its own.
+
+        An operator who is not root could not remove what another user has made; root can.
+        """
+        return f"{number}:{number}" if self.user.startswith("0:") else self.user
 
 
 @dataclass(frozen=True)
@@ -168,6 +189,17 @@ class Directories:
     edge: Path
     gateway: Path
     usage: Path
+    home: Path
+    """The state directory itself."""
+    intake: Path
+    inbox: Path
+    deploys: Path
+    shown: Path
+    """What of the deploys participants may see, through the intake."""
+    registry: Path
+    storage: Path
+    """The registry's blobs."""
+    egress: Path
 
 
 def _digest(value: object) -> str:

@@ -3,20 +3,55 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from workshop import deploying
+from workshop.intake.orders import Stage
 from workshop.labels import Role
 from workshop.observed import State
 from workshop.workspace import survey
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from workshop.deploys.current import SeatDeploys
+    from workshop.intake.orders import Progress
     from workshop.observed import ObservedContainer
     from workshop.specs import ContainerSpec
     from workshop.workspace import Survey, Workspace
 
 _ASKED_AT_ONCE = 32
 _UNAVAILABLE = 503
+_BUILD_ROLES = (Role.EGRESS, Role.RELAY)
+"""What builds need; neither speaks HTTP to anybody but them."""
+
+
+@dataclass(frozen=True)
+class FailedDeploy:
+    """A seat's latest deploy, where it did not go live. The version before it is still there."""
+
+    number: int
+    cause: str
+    message: str
+    ended: float | None
+    """Seconds since 1970, as all times here."""
+
+
+@dataclass(frozen=True)
+class DeployStatus:
+    """What deploys made of a seat; all empty where nothing was deployed."""
+
+    number: int = 0
+    """Of the deploy that is live; 0: what the roster says."""
+    version: str = ""
+    digest: str = ""
+    actor: str = ""
+    since: float | None = None
+    under_way: str = ""
+    """Stage of the deploy that is not over."""
+    failed: FailedDeploy | None = None
 
 
 @dataclass(frozen=True)
@@ -30,6 +65,8 @@ class SeatStatus:
     """live, silent (runs but does not answer), stopped, crashing, missing or extra."""
     detail: str
     version: str
+    deploy: DeployStatus | None = None
+    """``None`` where nobody may deploy, and for a seat that is not in the roster."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +81,20 @@ class Status:
     """The same of the way to the class's models, or off where the class does without."""
     embedded: str
     seats: tuple[SeatStatus, ...]
+    deploys: str = "off"
+    """The server that deploys, by its own word; off where the roster says so."""
+    registry: str = "off"
+    intake: str = "off"
+    builds: str = "off"
+    """The way out of participants' builds."""
+    queue: Mapping[str, int] = field(default_factory=dict)
+    """Deploys that are not over, by their stage."""
 
     @property
     def ok(self) -> bool:
         """Whether everybody and everything can be reached."""
         parts = {self.edge, self.gateway, self.embedded}
+        parts |= {self.deploys, self.registry, self.intake, self.builds}
         return parts <= {"live", "off"} and all(seat.state == "live" for seat in self.seats)
 
 
@@ -58,14 +104,14 @@ def status(work: Workspace) -> Status:
     edge = "live" if seen.observed.edge_config is not None else "not answering"
     if seen.observed.container(Role.EDGE, "edge") is None:
         edge = "missing"
-    gateway, embedded = (
-        asyncio.run(_part(work, seen, role)) for role in (Role.GATEWAY, Role.EMBEDDED)
+    gateway, embedded, registry, intake = (
+        asyncio.run(_part(work, seen, role))
+        for role in (Role.GATEWAY, Role.EMBEDDED, Role.REGISTRY, Role.INTAKE)
     )
     answers = asyncio.run(_ask_all(work, seen))
+    deploys = _Deploys(work)
     rows = [
-        _seat_status(
-            work, spec, seen.observed.container(Role.SEAT, spec.key), answers.get(spec.key)
-        )
+        _seat_status(work, spec, _container(seen, spec), answers.get(spec.key), deploys)
         for spec in seen.desired.seats
     ]
     wanted = {spec.key for spec in seen.desired.seats}
@@ -73,7 +119,19 @@ def status(work: Workspace) -> Status:
         if item.role is Role.SEAT and item.key not in wanted:
             detail = "not in the roster; `workshop provision --prune` removes it"
             rows.append(SeatStatus(item.key, item.key, "", "extra", detail, item.version))
-    return Status(work.roster.name, str(work.roster.url), edge, gateway, embedded, tuple(rows))
+    return Status(
+        workshop=work.roster.name,
+        url=str(work.roster.url),
+        edge=edge,
+        gateway=gateway,
+        embedded=embedded,
+        seats=tuple(rows),
+        deploys=deploying.server(work) if deploys.on else "off",
+        registry=registry,
+        intake=intake,
+        builds=_builds(seen),
+        queue=deploys.queue,
+    )
 
 
 async def _part(work: Workspace, seen: Survey, role: Role) -> str:
@@ -88,6 +146,23 @@ async def _part(work: Workspace, seen: Survey, role: Role) -> str:
     except (OSError, EOFError, TimeoutError, ValueError):
         return "not answering"
     return "live" if answer.status < _UNAVAILABLE else "not answering"
+
+
+def _builds(seen: Survey) -> str:
+    """Say whether the parts that builds reach the world through all run."""
+    specs = [spec for spec in seen.desired.parts if spec.role in _BUILD_ROLES]
+    found = [_container(seen, spec) for spec in specs]
+    if not specs:
+        return "off"
+    if None in found:
+        return "missing"
+    running = all(item is not None and item.state is State.RUNNING for item in found)
+    return "live" if running else "not answering"
+
+
+def _container(seen: Survey, spec: ContainerSpec) -> ObservedContainer | None:
+    """Find what runs a specification; a seat may have its next version beside it."""
+    return seen.observed.container(spec.role, spec.key, spec.address or "")
 
 
 async def _ask_all(work: Workspace, seen: Survey) -> dict[str, int | None]:
@@ -109,7 +184,11 @@ async def _ask_all(work: Workspace, seen: Survey) -> dict[str, int | None]:
 
 
 def _seat_status(
-    work: Workspace, spec: ContainerSpec, item: ObservedContainer | None, answer: int | None
+    work: Workspace,
+    spec: ContainerSpec,
+    item: ObservedContainer | None,
+    answer: int | None,
+    deploys: _Deploys,
 ) -> SeatStatus:
     if item is None:
         verdict, detail = "missing", "`workshop provision` creates it"
@@ -122,7 +201,69 @@ def _seat_status(
     else:
         verdict, detail = "stopped", f"{item.status}; `workshop provision` starts it"
     person = work.roster.participant(spec.key)
-    version = item.version if item else ""
+    deploy = deploys.of(spec.key) if deploys.on else None
     return SeatStatus(
-        spec.key, person.display_name, work.seat_url(spec.key), verdict, detail, version
+        name=spec.key,
+        display_name=person.display_name,
+        url=work.seat_url(spec.key),
+        state=verdict,
+        detail=detail + (_told(spec.key, deploy) if deploy else ""),
+        version=item.version if item else "",
+        deploy=deploy,
     )
+
+
+def _told(name: str, deploy: DeployStatus) -> str:
+    """Say in few words what is under way, or why the latest deploy is not what is live."""
+    if deploy.under_way:
+        return f"; deploy under way: {deploy.under_way}"
+    if deploy.failed is None:
+        return ""
+    number = f"deploy {deploy.failed.number}" if deploy.failed.number else "deploy"
+    return f"; {number} failed: {deploy.failed.cause}; `workshop deploys {name}`"
+
+
+class _Deploys:
+    """What the files of the deploy loop say, read once."""
+
+    def __init__(self, work: Workspace) -> None:
+        self.on = work.roster.deploys is not None
+        self._current = deploying.deployments(work) if self.on else {}
+        self._log = _by_seat(deploying.history(work)) if self.on else {}
+        self._open = deploying.under_way(work) if self.on else []
+
+    @property
+    def queue(self) -> dict[str, int]:
+        found = Counter(item.stage for item in self._open)
+        return {stage.value: found[stage] for stage in Stage if found[stage]}
+
+    def of(self, name: str) -> DeployStatus:
+        """Tell what deploys made of one seat."""
+        log = self._log.get(name, [])
+        record: SeatDeploys | None = self._current.get(name)
+        live = record.live if record else None
+        came = next((item for item in reversed(log) if item.stage is Stage.LIVE), None)
+        return DeployStatus(
+            number=live.number if live else 0,
+            version=live.version if live else "",
+            digest=live.digest if live else "",
+            actor=came.actor if live and came else "",
+            since=came.ended if live and came else None,
+            under_way=next((item.stage.value for item in self._open if item.seat == name), ""),
+            failed=_failed(log),
+        )
+
+
+def _by_seat(log: Sequence[Progress]) -> dict[str, list[Progress]]:
+    found: dict[str, list[Progress]] = {}
+    for item in log:
+        found.setdefault(item.seat, []).append(item)
+    return found
+
+
+def _failed(log: Sequence[Progress]) -> FailedDeploy | None:
+    """Find a seat's latest deploy, if it failed; one that a newer took over says nothing."""
+    last = next((item for item in reversed(log) if item.stage is not Stage.SUPERSEDED), None)
+    if last is None or last.finding is None or last.stage is Stage.LIVE:
+        return None
+    return FailedDeploy(last.number, last.finding.cause, last.finding.message, last.ended)

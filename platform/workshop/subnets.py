@@ -3,7 +3,7 @@
 /21              one workshop: up to two shards
 └─ /22           one shard: one bridge, up to 250 seats
 ├─ first /24  .1 the server itself, slots from .2 on, .254 the embedded model
-├─ second /24 kept, for the next version of a seat beside the old one
+├─ second /24 the slots again, for the next version of a seat beside the old one
 └─ upper /23  the engine's own to hand out (its --ip-range)
 """
 
@@ -20,8 +20,13 @@ if TYPE_CHECKING:
     from workshop.specs import ContainerSpec
     from workshop.state import State
 
+REGISTRY_PORT = 5000
+INTAKE_PORT = 8012
+EGRESS_PORT = 3128
+"""TCP ports of the deploy loop's parts, all on :func:`own_loopback`."""
 EMBEDDED_PLACE = 254
 """Last number of the embedded model's address: beside the slots, which end at 251."""
+_GREEN = 256
 
 
 def networks(state: State, seats: list[ContainerSpec]) -> tuple[NetworkSpec, ...]:
@@ -55,13 +60,25 @@ def bridge_name(workshop: str, shard: int) -> str:
     return f"wsp{zlib.crc32(workshop.encode()):08x}o{shard}"
 
 
-def seat_address(network: str, slot: int) -> str:
-    """Give a slot its IPv4 address: a shard is a /22 whose first /24 holds the slots.
+def seat_address(network: str, slot: int, *, green: bool = False) -> str:
+    """Give one of a slot's two IPv4 addresses.
 
-    The second /24 is kept for the next version of a seat beside the old one, the upper half is
-    the engine's own to hand out.
+    A shard is a /22: its first /24 holds the blue addresses, where a seat begins, its second the
+    green ones, where its next version starts beside it. The upper half is the engine's own to hand
+    out.
     """
-    return str(_shard(network, slot).network_address + 2 + slot % SLOTS_PER_SHARD)
+    place = 2 + slot % SLOTS_PER_SHARD + (_GREEN if green else 0)
+    return str(_shard(network, slot).network_address + place)
+
+
+def own_loopback(network: str) -> str:
+    """Give the workshop a loopback address of its own: 10.86.8.0/21 has 127.86.8.1.
+
+    Seats cannot reach the server's loopback, workshops on one server do not collide there, and an
+    engine trusts a registry on it without TLS.
+    """
+    octets = str(ipaddress.IPv4Network(network).network_address).split(".")
+    return f"127.{octets[1]}.{octets[2]}.1"
 
 
 def bridge_address(network: str, slot: int) -> str:

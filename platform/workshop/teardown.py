@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from workshop import apply as applying
 from workshop import host, state
 from workshop.apply import Tools
+from workshop.desired import Desired
 from workshop.errors import InputError
 from workshop.events import Outcome
 from workshop.gateway import config as gateway
@@ -22,7 +23,7 @@ from workshop.llm.secrets import Secrets
 from workshop.lock import apply_lock
 from workshop.plan import Action, make_teardown
 from workshop.proxy.publish import Publisher
-from workshop.specs import Desired, Owner
+from workshop.specs import Owner
 from workshop.subnets import bridge_name
 from workshop.workspace import refuse_foreign
 
@@ -60,7 +61,8 @@ def teardown(work: Workspace, *, keep_images: bool = False) -> Receipt:
         places = work.directories
         publisher = Publisher(places.edge, work.probe, 0, "")
         keys = GatewayPublisher(places.gateway, places.usage, Secrets(), work.probe)
-        tools = Tools(work.engine, work.probe, publisher, keys, work.settings, work.emit)
+        files = work.deploy_files()
+        tools = Tools(work.engine, work.probe, publisher, keys, files, work.settings, work.emit)
         report = applying.apply(made, Desired(owner), tools)
         used = _used(work)
         left = _left(work, name, observed, keep_images=keep_images)

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 from workshop import host, resources, sources, state
 from workshop import roster as rosters
 from workshop import settings as settings_module
-from workshop.desired import make_desired
+from workshop.deploys import current
+from workshop.deploys.stage import DeployFiles
+from workshop.desired import Desired, make_desired
 from workshop.errors import InputError
 from workshop.events import ignore
 from workshop.gateway.config import SECRETS
@@ -21,14 +23,16 @@ from workshop.llm.publish import GatewayPublisher, loaded
 from workshop.llm.secrets import Secrets
 from workshop.llm.secrets import find as find_secrets
 from workshop.observed import Observed, State
-from workshop.parts import GATEWAY_KEY
+from workshop.parts.models import GATEWAY_KEY
 from workshop.proxy.publish import Publisher
 from workshop.proxy.render import fingerprint
-from workshop.specs import Desired, Directories
+from workshop.proxy.switch import GREEN, Switch
+from workshop.specs import Directories, Server
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from workshop.deploys.current import Current
     from workshop.engines.base import Engine
     from workshop.events import Emit
     from workshop.health import Probe
@@ -77,7 +81,34 @@ class Workspace:
     def directories(self) -> Directories:
         """What containers have mounted."""
         home = self.state_directory
-        return Directories(edge=home / "edge", gateway=home / "gateway", usage=home / "usage")
+        return Directories(
+            home=home,
+            edge=home / "edge",
+            gateway=home / "gateway",
+            usage=home / "usage",
+            intake=home / "intake",
+            inbox=home / "inbox",
+            deploys=home / "deploys",
+            shown=home / "deploys" / "shown",
+            registry=home / "registry",
+            storage=home / "storage",
+            egress=home / "egress",
+        )
+
+    @property
+    def server(self) -> Server:
+        """What about this machine decides how parts are started."""
+        socket = host.engine_socket()
+        owner = self.roster_path.parent.resolve()
+        if self.state_directory.is_dir():
+            owner = self.state_directory
+        return Server(
+            privileged_port=host.port_is_privileged(self.roster.port),
+            socket=socket,
+            socket_group=host.group_of(socket),
+            user=host.owner_of(owner),
+            ready_seconds=self.settings.ready_seconds,
+        )
 
     @functools.cached_property
     def secrets(self) -> Secrets:
@@ -94,6 +125,10 @@ class Workspace:
         """Build the one that brings edge configurations live."""
         edge = self.directories.edge
         return Publisher(edge, self.probe, self.roster.port, self.roster.url.host)
+
+    def deploy_files(self) -> DeployFiles:
+        """Build the one that writes what the deploy loop's parts read."""
+        return DeployFiles(self.directories, self.probe)
 
     def gateway_publisher(self) -> GatewayPublisher:
         """Build the one that tells the gateway what changed."""
@@ -129,8 +164,8 @@ def survey(work: Workspace) -> Survey:
     names = [person.name for person in roster.participants]
     choices = state.settle(known, bounded, roster.name, names, roster.network)
     content = sources.read(roster, work.settings, work.secrets.files)
-    root_only = host.port_is_privileged(roster.port)
-    desired = make_desired(roster, choices, content, work.directories, privileged_port=root_only)
+    places = work.directories
+    desired = make_desired(roster, choices, content, places, work.server, _current(work, bounded))
     if desired.edge is not None:
         print_of = fingerprint(desired.edge, resources.nginx_templates())
         desired = replace(desired, edge_config=print_of)
@@ -141,7 +176,26 @@ def survey(work: Workspace) -> Survey:
     if gateway is not None and running is not None and running.state is State.RUNNING:
         asked = loaded(work.probe, gateway.answers_at, gateway.port)
         observed = replace(observed, gateway_config=asyncio.run(asked))
+    intake, running = desired.part(Role.INTAKE), observed.container(Role.INTAKE, "intake")
+    if intake is not None and running is not None and running.state is State.RUNNING:
+        asked = loaded(work.probe, intake.answers_at, intake.port)
+        observed = replace(observed, intake_config=asyncio.run(asked))
+    observed = replace(
+        observed,
+        deploys_config=work.deploy_files().known(),
+        greens=Switch(places.edge / GREEN).greens(),
+    )
     return Survey(choices, desired, observed)
+
+
+def _current(work: Workspace, observed: Observed) -> Current:
+    """Read what is deployed; a version whose image is gone counts as never deployed."""
+    known = current.load(work.directories.deploys)
+    there = {image.tag for image in observed.images}
+    return {
+        name: held if held.live is None or held.live.image in there else replace(held, live=None)
+        for name, held in known.items()
+    }
 
 
 def refuse_foreign(observed: Observed, name: str, path: Path) -> None:

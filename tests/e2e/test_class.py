@@ -34,6 +34,7 @@ workshop:
   title: An <b>afternoon</b>
   url: http://localhost:{port}
   llm: false
+  deploys: false
 participants:
   - ada          # front row
   - al

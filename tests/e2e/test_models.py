@@ -41,6 +41,7 @@ ROSTER = """\
 workshop:
   name: {name}
   url: http://localhost:{port}
+  deploys: false
 defaults:
   llm: {{requests_per_minute: 500, tokens_per_minute: 1m}}
 participants: [ada, bob, grace, {{name: hedy, llm: {{bound: true}}}}]

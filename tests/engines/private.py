@@ -339,6 +339,7 @@ def write_class(directory: Path, port: int, names: Iterable[str]) -> Path:
         f"  url: http://localhost:{port}",
         "  limits: {memory: 128m, cpus: 2, pids: 64}",
         "  llm: false",
+        "  deploys: false",
         "participants:",
         *(f"  - {name}" for name in names),
     ]

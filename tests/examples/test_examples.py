@@ -34,6 +34,7 @@ workshop:
   name: {name}
   url: http://localhost:{port}
   llm: false
+  deploys: false
 participants:
   - {{name: flask, source: examples/flask}}
   - {{name: gradio, source: examples/gradio, limits: {{memory: 384m}}}}

@@ -17,6 +17,7 @@ MODELS = """
 workshop:
   name: class
   url: http://localhost:18999
+  deploys: false
   llm:
     upstreams:
       - name: openai

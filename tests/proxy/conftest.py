@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import lab as laboratory
@@ -18,12 +19,21 @@ def ports() -> Iterator[dict[str, int]]:
         yield found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="session", params=["blue", "green"])
 def lab(
-    ports: dict[str, int], tmp_path_factory: pytest.TempPathFactory
+    ports: dict[str, int], tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[laboratory.Lab]:
-    """Run the edge in front of them, with one more seat behind which nobody listens."""
+    """Run the edge in front of them, with one more seat behind which nobody listens.
+
+    Everything holds twice: for seats with one address, and for seats moved to their second one,
+    where nobody listens at the first.
+    """
     directory = tmp_path_factory.mktemp("edge")
     edge = laboratory.edge_for({**ports, "down": laboratory.free_port()}, directory)
+    if request.param == "green":
+        moved = (replace(r, address="127.0.0.3", green=r.address) for r in edge.routes)
+        edge = replace(edge, routes=tuple(moved))
     with laboratory.running(edge, directory) as started:
+        if request.param == "green":
+            started.switch.settle(frozenset(route.name for route in edge.routes))
         yield started

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import sys
 from dataclasses import dataclass
@@ -72,6 +73,16 @@ async def stream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
     writer.close()
 
 
+async def pulse(name: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Send numbered events, ten a second, for as long as somebody reads."""
+    del reader
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+    for number in itertools.count():
+        writer.write(b"data: %b %d\n\n" % (name, number))
+        await writer.drain()
+        await asyncio.sleep(0.1)
+
+
 async def tunnel(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Switch protocols and send every byte back in capitals."""
     writer.write(b"HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
@@ -80,7 +91,7 @@ async def tunnel(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 
 async def talk(name: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Serve one connection of the seat `name`."""
+    """Serve one connection of the seat `name`; after `/fickle` the next request finds it closed."""
     while True:
         request = await read_request(reader)
         path = request.target.partition(b"?")[0]
@@ -90,7 +101,13 @@ async def talk(name: bytes, reader: asyncio.StreamReader, writer: asyncio.Stream
         if path == b"/ws" and b"upgrade: websocket" in request.head.lower():
             await tunnel(reader, writer)
             return
+        if path == b"/pulse":
+            await pulse(name, reader, writer)
+            return
         writer.write(respond(name, request, path))
+        if path == b"/fickle":
+            await reader.read(1)
+            return
 
 
 def respond(name: bytes, request: Request, path: bytes) -> bytes:  # noqa: PLR0911 - a table
@@ -114,14 +131,18 @@ def respond(name: bytes, request: Request, path: bytes) -> bytes:  # noqa: PLR09
 
 
 async def serve(name: str) -> int:
-    """Listen for one seat; say on which port."""
+    """Listen for one seat, anywhere or as in `name@address:port`; say on which port."""
+    name, _, place = name.partition("@")
+    address, _, at = place.partition(":")
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(asyncio.IncompleteReadError, OSError):
             await talk(name.encode(), reader, writer)
         writer.close()
 
-    server = await asyncio.start_server(connected, "127.0.0.1", 0, limit=2**20)
+    server = await asyncio.start_server(
+        connected, address or "127.0.0.1", int(at or 0), limit=2**20
+    )
     port: int = server.sockets[0].getsockname()[1]
     return port
 

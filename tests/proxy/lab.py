@@ -23,6 +23,7 @@ import pytest
 
 from workshop.proxy.render import render
 from workshop.proxy.routes import Edge, Limits, Route
+from workshop.proxy.switch import GREEN, Switch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -62,6 +63,11 @@ class Lab:
     directory: Path
     process: subprocess.Popen[bytes]
 
+    @property
+    def switch(self) -> Switch:
+        """The switches between blue and green which this edge looks at."""
+        return Switch(self.directory / GREEN)
+
     def get(self, target: bytes | str, *headers: str, host: str = "localhost") -> Reply:
         """GET a raw target."""
         raw = target.encode() if isinstance(target, str) else target
@@ -88,7 +94,7 @@ class Lab:
     def log(self) -> list[dict[str, object]]:
         """Read the access log, once nginx has written its buffer."""
         time.sleep(1.2)  # flush=1s is the file's own clock; there is nothing to wait on
-        lines = (self.directory / "access.log").read_text("utf-8").splitlines()
+        lines = (self.directory / "access.log").read_text("utf-8", "replace").splitlines()
         return [json.loads(line) for line in lines]
 
 
@@ -153,7 +159,7 @@ def check(configuration: Path) -> subprocess.CompletedProcess[str]:
 
 @contextlib.contextmanager
 def apps(names: Iterable[str] = SEATS) -> Iterator[dict[str, int]]:
-    """Run the stand-in apps; yields the port of each."""
+    """Run the stand-in apps; yields the port of each. `name@address:port` says where one listens."""
     command = [sys.executable, str(Path(__file__).with_name("echo.py")), *names]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -175,6 +181,7 @@ def edge_for(
         directory=str(directory),
         scratch=str(directory),
         access_log=str(directory / "access.log"),
+        switches=str(directory / GREEN),
     )
 
 

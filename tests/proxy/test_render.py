@@ -25,11 +25,19 @@ EDGE = Edge(
     title="Deploying Code",
     url="http://localhost:8080",
     routes=(
-        Route("ada", "172.30.0.2", 8000, "Ada Lovelace"),
+        Route("ada", "172.30.0.2", 8000, "Ada Lovelace", "172.30.1.2"),
         Route("grace", "172.30.0.3", 8000, "Grace <b>Hopper</b> & co"),
     ),
     gateway="172.30.0.1:8011",
+    registry="127.86.8.1:5000",
+    intake="127.86.8.1:8012",
 )
+SERVICES = {
+    "^~ /llm/v1/": "http://gateway",
+    "^~ /v2/": "http://registry",
+    "= /v2/token": "http://intake",
+    "^~ /deploy/": "http://intake",
+}
 MODELS = "^~ /llm/v1/"
 HEADERS = {
     "Host", "X-Real-IP", "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host",
@@ -131,7 +139,10 @@ def test_template_with_an_unknown_variable_is_an_error(tmp_path: Path) -> None:
         {"title": "Other"},
         {"landing": False},
         {"limits": replace(EDGE.limits, burst=201)},
+        {"routes": (replace(EDGE.routes[0], green="172.30.1.9"), EDGE.routes[1])},
         {"gateway": "172.30.0.1:8012"},
+        {"registry": "127.86.8.1:5001"},
+        {"intake": "127.86.8.1:8013"},
     ],
 )
 def test_any_changed_value_changes_the_fingerprint(change: dict[str, Any]) -> None:
@@ -184,7 +195,7 @@ def test_plain_locations_pass_no_upgrade_and_their_own_prefix(tmp_path: Path) ->
     """Only @careful may upgrade; the prefix is a literal, so it cannot be steered."""
     for name, block in proxying(EDGE, tmp_path):
         headers = dict(args(block, "proxy_set_header"))
-        if name not in {"@careful", MODELS}:
+        if name not in {"@careful", *SERVICES}:
             assert headers["Upgrade"] == headers["Connection"] == ""
             assert name == f"^~ {headers['X-Forwarded-Prefix']}/"
 
@@ -193,21 +204,24 @@ def test_every_seat_checks_before_it_passes_on(tmp_path: Path) -> None:
     """The guard comes first and its upstream is the seat's own."""
     for name, block in proxying(EDGE, tmp_path):
         assert block[0 if name != "@careful" else 1]["directive"] == "if", name
-        if name not in {"@careful", MODELS}:
+        if name not in {"@careful", *SERVICES}:
             seat = name.removeprefix("^~ /").removesuffix("/")
-            assert args(block, "set") == [["$seat", seat]]
+            assert args(block, "set")[0] == ["$seat", seat]
             assert args(block, "proxy_pass") == [[f"http://seat-{seat}/"]]
             assert "!=" in block[0]["args"]
             assert args(block[0]["block"], "return") == [["418"]]
 
 
-def test_models_are_passed_on_only_where_the_path_can_be_read_in_one_way(tmp_path: Path) -> None:
-    """No escape or dot segment reaches the gateway; its upstream is nobody's seat."""
-    block = locations(workshop_server(EDGE, tmp_path))[MODELS]
+@pytest.mark.parametrize(("name", "upstream"), SERVICES.items())
+def test_services_are_asked_only_where_the_path_can_be_read_in_one_way(
+    name: str, upstream: str, tmp_path: Path
+) -> None:
+    """No escape or dot segment reaches a service; its upstream is nobody's seat."""
+    block = locations(workshop_server(EDGE, tmp_path))[name]
 
     assert block[0]["args"] == ["$request_uri", "!=", "$uri$is_args$args"]
     assert args(block[0]["block"], "return") == [["404"]]
-    assert args(block, "proxy_pass") == [["http://gateway"]]
+    assert args(block, "proxy_pass") == [[upstream]]
     assert dict(args(block, "proxy_set_header"))["X-Real-IP"] == "$remote_addr"
 
 
@@ -217,6 +231,30 @@ def test_class_without_models_has_no_way_to_a_gateway() -> None:
 
     assert "llm" not in text
     assert "gateway" not in text
+
+
+def test_class_without_deploys_has_no_way_to_registry_or_intake() -> None:
+    """Without the two, and without second addresses, no trace of them is in the configuration."""
+    routes = tuple(replace(route, green="") for route in EDGE.routes)
+    edge = replace(EDGE, routes=routes, registry="", intake="")
+    lines = render(edge, lab.TEMPLATES)["nginx.conf"].splitlines()
+    text = "\n".join(line for line in lines if not line.lstrip().startswith("#"))
+
+    for word in ("registry", "intake", "/v2", "deploy", "client_requests", "green", "$slot"):
+        assert word not in text
+
+
+def test_seat_with_two_addresses_is_served_by_the_one_its_switch_names(tmp_path: Path) -> None:
+    """The key is always set, as an empty one would send requests to both in turn."""
+    server = locations(workshop_server(EDGE, tmp_path))
+    for name, path in (("^~ /ada/", "ada"), ("@careful", "$careful_seat")):
+        block = server[name]
+        check = [i for i in block if i["directive"] == "if" and i["args"][0] == "-f"]
+
+        assert ["$slot", "blue"] in args(block, "set"), name
+        assert [i["args"] for i in check] == [["-f", f"/edge/green/{path}"]]
+        assert args(check[0]["block"], "set") == [["$slot", "green1"]]
+    assert "$slot" not in str(server["^~ /grace/"])
 
 
 def test_protection_stands_once_and_is_overridden_nowhere(tmp_path: Path) -> None:
@@ -252,14 +290,29 @@ def test_only_internal_location_is_the_pages(tmp_path: Path) -> None:
 
 
 def test_upstreams_are_kept_alive_and_bounded(tmp_path: Path) -> None:
-    """Without keepalive every request opens a connection; without max_conns one seat takes all."""
-    upstreams = [i for i in tree(EDGE, tmp_path) if i["directive"] == "upstream"]
+    """Without keepalive every request opens a connection; without a bound one seat takes all."""
+    http = tree(EDGE, tmp_path)
+    upstreams = [i for i in http if i["directive"] == "upstream"]
+    names = ["seat-ada", "seat-grace", "gateway", "registry", "intake"]
 
-    assert [i["args"] for i in upstreams] == [["seat-ada"], ["seat-grace"], ["gateway"]]
+    assert [i["args"] for i in upstreams] == [[name] for name in names]
     for upstream in upstreams:
         assert args(upstream["block"], "keepalive") == [["32"]]
-    for upstream in upstreams[:2]:
-        assert "max_conns=100" in args(upstream["block"], "server")[0]
+    assert "max_conns=100" in args(upstreams[1]["block"], "server")[0]
+    assert args(workshop_server(EDGE, tmp_path), "limit_conn") == [["seat_connections", "100"]]
+
+
+def test_seat_with_two_addresses_has_each_twice_and_none_is_ever_full(tmp_path: Path) -> None:
+    """A full server, or a second try elsewhere, would show a version that is not live."""
+    http = tree(EDGE, tmp_path)
+    ada = next(i["block"] for i in http if i["args"] == ["seat-ada"])
+
+    assert args(ada, "server") == [
+        *[["172.30.1.2:8000", "max_fails=0"]] * 2,
+        *[["172.30.0.2:8000", "max_fails=0"]] * 2,
+    ]
+    assert args(ada, "hash") == [["$slot"]]
+    assert args(http, "proxy_next_upstream_tries") == [["1"]]
 
 
 def test_log_holds_no_secret() -> None:
@@ -296,8 +349,19 @@ slugs = st.sets(
 @given(names=slugs)
 def test_any_set_of_names_gives_exactly_the_expected_tree(names: set[str], tmp_path: Path) -> None:
     """Names which are prefixes of one another, or nginx keywords, change nothing but the list."""
-    routes = tuple(Route(name, f"10.0.0.{n + 1}") for n, name in enumerate(sorted(names)))
-    edge = replace(EDGE, routes=routes, gateway="", scratch=str(tmp_path), directory=str(tmp_path))
+    routes = tuple(
+        Route(name, f"10.0.0.{n + 1}", green=f"10.0.1.{n + 1}" if n % 2 else "")
+        for n, name in enumerate(sorted(names))
+    )
+    edge = replace(
+        EDGE,
+        routes=routes,
+        gateway="",
+        registry="",
+        intake="",
+        scratch=str(tmp_path),
+        directory=str(tmp_path),
+    )
     edge = replace(edge, access_log=str(tmp_path / "access.log"))
     found = set(locations(workshop_server(edge, tmp_path)))
     fixed = {"/.pages/", "/", "= /", "= /healthz", "= /robots.txt", "@careful"}

@@ -10,7 +10,7 @@ from workshop.proxy.routes import Edge, Limits, Route, Upstream
 
 HOSTILE_NAMES = (
     "", "a", "Ada", "ada ", "ada\n", "-ada", "ada-", "a--b", "ada/bob", "../bob", "ada;", "ada{}",
-    "$uri", 'ad"a', "ada\\", "ädä", "a" * 33, "healthz", "llm", "v2", "1ada", "ada.bob", "ada_bob",
+    "$uri", 'ad"a', "ada\\", "ädä", "a" * 33, "deploy", "healthz", "llm", "v2", "1ada", "ada.bob", "ada_bob",
 )  # fmt: skip
 HOSTILE_ADDRESSES = (
     "", "localhost", "seat.example", "::1", "10.0.0.1;", "10.0.0.1:80", "10.0.0", "10.0.0.256",
@@ -30,6 +30,14 @@ def test_route_with_an_illegal_address_is_refused(address: str) -> None:
     """Only a unicast IPv4 address is an upstream; never a name, never the metadata service."""
     with pytest.raises(ValueError, match="route address"):
         Route("ada", address)
+
+
+@pytest.mark.parametrize("address", [a for a in HOSTILE_ADDRESSES if a])
+def test_route_with_an_illegal_green_address_is_refused(address: str) -> None:
+    """The second address is held to the same rule; none at all is legal."""
+    assert Route("ada", "10.0.0.1", green="").places == ("10.0.0.1:8000",)
+    with pytest.raises(ValueError, match="route green address"):
+        Route("ada", "10.0.0.1", green=address)
 
 
 @pytest.mark.parametrize("port", [0, -1, 65536])
@@ -53,12 +61,19 @@ def test_edge_sorts_its_routes() -> None:
 
 @pytest.mark.parametrize(
     ("second", "what"),
-    [(Route("ada", "10.0.0.2"), "name"), (Route("bob", "10.0.0.1"), "address")],
+    [
+        (Route("ada", "10.0.0.2"), "name"),
+        (Route("bob", "10.0.0.1"), "address"),
+        (Route("bob", "10.0.1.1"), "address"),
+        (Route("bob", "10.0.0.2", green="10.0.1.1"), "address"),
+        (Route("bob", "10.0.0.2", green="10.0.0.1"), "address"),
+        (Route("bob", "10.0.0.2", green="10.0.0.2"), "address"),
+    ],
 )
 def test_edge_with_two_seats_in_one_place_is_refused(second: Route, what: str) -> None:
     """A shared name or address would show one person's app under another's."""
     with pytest.raises(ValueError, match=what):
-        Edge("T", "http://t", (Route("ada", "10.0.0.1"), second))
+        Edge("T", "http://t", (Route("ada", "10.0.0.1", green="10.0.1.1"), second))
 
 
 @pytest.mark.parametrize(
@@ -92,12 +107,26 @@ def test_edge_with_an_illegal_url_is_refused(url: str) -> None:
         {"directory": "/a;b"},
         {"scratch": "/a b"},
         {"access_log": "syslog:server=x"},
+        {"switches": "/edge/green;"},
+        {"switches": "green"},
+        *(
+            {service: address}
+            for service in ("gateway", "registry", "intake")
+            for address in ("registry:5000", "127.0.0.1", "127.0.0.1:0", "127.0.0.1:5000;", ":80")
+        ),
     ],
 )
 def test_edge_with_an_illegal_setting_is_refused(change: dict[str, object]) -> None:
     """Every value which is printed into nginx.conf is held to an allow-list."""
     with pytest.raises(ValueError, match="edge"):
         replace(Edge("T", "http://t"), **change)  # type: ignore[arg-type]
+
+
+def test_service_on_a_loopback_address_is_legal() -> None:
+    """Registry and intake listen where seats cannot reach them."""
+    edge = Edge("T", "http://t", registry="127.86.8.1:5000", intake="127.86.8.1:8012")
+
+    assert edge.services == (("registry", "127.86.8.1:5000"), ("intake", "127.86.8.1:8012"))
 
 
 @pytest.mark.parametrize("value", [0, -1])

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from workshop.errors import InputError, WorkshopError
 from workshop.gateway.config import NANO
+from workshop.intake.orders import Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from workshop.apply import Report
+    from workshop.intake import orders
     from workshop.plan import Plan
     from workshop.status import Status
     from workshop.usage import Usage, Use
@@ -85,7 +88,24 @@ def usage_document(usage: Usage) -> Mapping[str, object]:
 
 def status_document(status: Status) -> Mapping[str, object]:
     """Turn a status into what ``--json`` prints."""
-    return {**vars(status), "ok": status.ok, "seats": [vars(seat) for seat in status.seats]}
+    return {**asdict(status), "ok": status.ok}
+
+
+def deploy_document(item: orders.Progress, *, live: bool) -> Mapping[str, object]:
+    """Turn what became of one deploy into what ``--json`` prints."""
+    seconds = None if item.ended is None else round(item.ended - item.received, 3)
+    raw = asdict(item)
+    return {"name": raw.pop("seat"), **raw, "seconds": seconds, "live": live}
+
+
+def deploys_document(found: Sequence[orders.Progress]) -> Mapping[str, object]:
+    """Turn deploys that were just ordered into what ``--json`` prints."""
+    states = [item.stage for item in found]
+    return {
+        "ok": not any(stage.over and stage is not Stage.LIVE for stage in states),
+        "over": all(stage.over for stage in states),
+        "deploys": [deploy_document(item, live=item.stage is Stage.LIVE) for item in found],
+    }
 
 
 def error_document(error: WorkshopError) -> Mapping[str, object]:

@@ -1,4 +1,7 @@
-"""The only module that prints: results on standard output, everything else on standard error."""
+"""The only module that prints: results on standard output, everything else on standard error.
+
+What moves while long work goes on is drawn by ``cli/progress.py``, on a console of this module.
+"""
 
 from __future__ import annotations
 
@@ -6,36 +9,40 @@ import contextlib
 import json
 import os
 import sys
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING
 
-from rich.columns import Columns
-from rich.console import Console, Group
+from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
-from rich.text import Text
 
 from workshop.cli.documents import (
+    deploy_document,
+    deploys_document,
     error_document,
     plan_document,
     report_document,
     status_document,
     usage_document,
 )
+from workshop.cli.progress import (
+    DeployProgress,
+    LiveDeployProgress,
+    LiveProgress,
+    Progress,
+)
+from workshop.cli.telling import end, escapes, last_failure, live_deploy, plain, row
 from workshop.errors import InputError, WorkshopError
-from workshop.events import Note, Outcome, PlanMade, StepEnded, StepProgress, StepStarted
 from workshop.gateway.config import NANO
-from workshop.plan import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from types import TracebackType
 
     from workshop.apply import Report
     from workshop.doctor import Check
-    from workshop.events import Event
+    from workshop.intake import orders
     from workshop.keyring import HandedKey
-    from workshop.plan import Plan, Step
+    from workshop.plan import Plan
     from workshop.status import Status
     from workshop.teardown import Receipt
     from workshop.usage import Usage, Use
@@ -53,15 +60,7 @@ _MARKS = {
     "extra": "[yellow]extra[/]",
 }
 
-_STYLES = {
-    "waiting": "dim",
-    "working": "yellow",
-    "starting": "cyan",
-    "done": "green",
-    "failed": "bold red",
-}
 _UNBOUNDED = 10_000
-_SIGNS = {"waiting": "·", "working": "+", "starting": "~", "done": "✓", "failed": "✗"}
 
 
 class Output:
@@ -78,9 +77,14 @@ class Output:
 
     def progress(self) -> Progress:
         """Listen to an apply: a live wall on a terminal, plain lines elsewhere."""
-        if self._err.is_terminal and not self.as_json and os.environ.get("TERM") != "dumb":
-            return LiveProgress(self._err)
-        return Progress(self._err)
+        return LiveProgress(self._err) if self._is_live() else Progress(self._err)
+
+    def deploy_progress(self) -> DeployProgress:
+        """Listen to deploys, in the same two ways."""
+        return LiveDeployProgress(self._err) if self._is_live() else DeployProgress(self._err)
+
+    def _is_live(self) -> bool:
+        return self._err.is_terminal and not self.as_json and os.environ.get("TERM") != "dumb"
 
     # -- results ------------------------------------------------------------------------------
 
@@ -133,19 +137,67 @@ class Output:
             self.document(status_document(status))
             return
         table = Table(box=None, pad_edge=False)
-        for column in ("participant", "state", "version", "url", "detail"):
+        for column in ("participant", "state", "version", "deploy", "url", "detail"):
             table.add_column(column, overflow="fold")
         for seat in status.seats:
             table.add_row(
-                seat.name, _MARKS[seat.state], seat.version, seat.url, escape(seat.detail)
+                seat.name,
+                _MARKS[seat.state],
+                seat.version,
+                live_deploy(seat.deploy),
+                seat.url,
+                escape(plain(seat.detail)),
             )
         self._out.print(table)
         live = sum(seat.state == "live" for seat in status.seats)
-        self._err.print(
+        self.say(
             f"{status.workshop}: {live} of {len(status.seats)} live, edge {status.edge}, "
-            f"gateway {status.gateway}, embedded model {status.embedded}",
-            highlight=False,
+            f"gateway {status.gateway}, embedded model {status.embedded}"
         )
+        queue = ", ".join(f"{count} {stage}" for stage, count in status.queue.items())
+        self.say(
+            f"deploys: {status.deploys}, registry {status.registry}, intake {status.intake}, "
+            f"builds {status.builds}{f'; {queue}' if queue else ''}"
+        )
+
+    # -- deploys ------------------------------------------------------------------------------
+
+    def deployed(self, found: Sequence[orders.Progress]) -> None:
+        """Show how deploys ended: a line for each seat, with what to do where one failed."""
+        if self.as_json:
+            self.document(deploys_document(found))
+            return
+        for item in found:
+            self.lines([end(item)])
+
+    def ordered(self, found: Sequence[orders.Progress]) -> None:
+        """Show which deploys were handed over, when nobody waits for them."""
+        if self.as_json:
+            self.document(deploys_document(found))
+            return
+        names = ", ".join(item.seat for item in found)
+        self.say(f"handed over for {names}; `workshop status` shows the queue")
+
+    def deploys(
+        self, found: Sequence[orders.Progress], live: frozenset[str], *, single: bool
+    ) -> None:
+        """Show what was deployed, oldest first; for one seat, the last failure in full as well."""
+        if self.as_json:
+            self.document([deploy_document(item, live=item.id in live) for item in found])
+            return
+        table = Table(box=None, pad_edge=False)
+        for column in ("", *(() if single else ("participant",)), "number", "time", "by", "what"):
+            table.add_column(column, justify="right" if column == "number" else "left")
+        for column in ("version", "digest", "result", "seconds", "cause"):
+            table.add_column(column, justify="right" if column == "seconds" else "left")
+        for item in found:
+            name = [] if single else [item.seat]
+            mark = "[green]live[/]" if item.id in live else ""
+            table.add_row(mark, *(escape(cell) for cell in (*name, *row(item))))
+        self._out.print(table)
+        if single:
+            self.lines(last_failure(found))
+            self.lines(escapes(found, live))
 
     def keys(self, keys: Sequence[HandedKey]) -> None:
         """Show keys, each as the lines of a ``.env`` file."""
@@ -244,105 +296,6 @@ class Output:
         self._err.print(f"[red]error[/]: {escape(error.message)}", highlight=False)
         if error.hint:
             self._err.print(f"next: {escape(error.hint)}", highlight=False)
-
-
-# -- listeners --------------------------------------------------------------------------------
-
-
-class Progress:
-    """Plain lines, one for each step that ended."""
-
-    def __init__(self, console: Console) -> None:
-        self.console = console
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        pass
-
-    def __call__(self, event: Event) -> None:
-        """Take note of one event."""
-        if isinstance(event, Note):
-            mark = "[yellow]warning[/]: " if event.warning else ""
-            self.console.print(f"{mark}{escape(event.message)}", highlight=False)
-        elif isinstance(event, PlanMade):
-            self.console.print(f"{event.plan.workshop}: {event.plan.summary}", highlight=False)
-        elif isinstance(event, StepStarted) and event.step.kind is Kind.IMAGE:
-            self._line(event.step, f"{event.step.action} ...")
-        elif isinstance(event, StepProgress) and event.step.kind is not Kind.SEAT:
-            self._line(event.step, event.detail)
-        elif isinstance(event, StepEnded):
-            self.ended(event)
-
-    def ended(self, event: StepEnded) -> None:
-        """Show how one step ended."""
-        text = f"{event.step.action} {event.outcome} ({event.seconds:.1f} s)"
-        self._line(event.step, f"{text}: {event.detail}" if event.detail else text)
-
-    def _line(self, step: Step, text: str) -> None:
-        self.console.print(f"{step.kind} {step.name}: {escape(text)}", highlight=False)
-
-
-class LiveProgress(Progress):
-    """A wall of names that change colour as their seats come to life."""
-
-    def __init__(self, console: Console) -> None:
-        super().__init__(console)
-        self._seats: dict[str, str] = {}
-        self._others: dict[str, str] = {}
-        self._live = Live(console=console, refresh_per_second=8, transient=True)
-
-    def __enter__(self) -> Self:
-        self._live.__enter__()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._live.__exit__(kind, error, trace)
-
-    def __call__(self, event: Event) -> None:
-        """Take note of one event and redraw."""
-        if isinstance(event, PlanMade):
-            seats = [step.name for step in event.plan.steps if step.kind is Kind.SEAT]
-            self._seats = dict.fromkeys(seats, "waiting")
-        elif isinstance(event, StepStarted):
-            self._mark(event.step, "working", event.step.action)
-        elif isinstance(event, StepProgress):
-            self._mark(event.step, "starting", event.detail)
-        elif isinstance(event, StepEnded):
-            self._mark(event.step, "done" if event.outcome is Outcome.DONE else "failed", None)
-            if event.outcome is not Outcome.DONE:
-                self.ended(event)
-        else:
-            super().__call__(event)
-        self._live.update(self._wall())
-
-    def _mark(self, step: Step, state: str, detail: str | None) -> None:
-        if step.kind is Kind.SEAT:
-            self._seats[step.name] = state
-        elif detail is None:
-            self._others.pop(f"{step.kind} {step.name}", None)
-        else:
-            self._others[f"{step.kind} {step.name}"] = detail
-
-    def _wall(self) -> Group:
-        done = sum(state == "done" for state in self._seats.values())
-        names = [Text(f"{_SIGNS[s]} {name}", _STYLES[s]) for name, s in self._seats.items()]
-        parts: list[Any] = [Columns(names, padding=(0, 2))] if names else []
-        parts += [Text(f"{name}: {detail}", "cyan") for name, detail in self._others.items()]
-        if names:
-            parts.append(Text(f"{done} of {len(names)} seats done"))
-        return Group(*parts)
 
 
 def _left(use: Use, currency: str) -> str:

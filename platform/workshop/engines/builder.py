@@ -84,6 +84,8 @@ def _with_buildkit(spec: ImageSpec, context: Path, labels: Mapping[str, str]) ->
         command += ["--build-arg", f"BASE_IMAGE={spec.base}"]
     for key, value in labels.items():
         command += ["--label", f"{key}={value}"]
+    for key, path in spec.secrets:
+        command += ["--secret", f"id={key},src={path}"]
     command += ["--file", spec.dockerfile, "-"]
     with contexts.archive(context, spec.dockerfile, compressed=True) as packed:
         done = subprocess.run(

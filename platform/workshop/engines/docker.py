@@ -7,22 +7,22 @@ inspects every object it returns. Labels are read here and nowhere else.
 from __future__ import annotations
 
 import contextlib
-import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-import docker
-import requests
-from docker.errors import APIError, DockerException, ImageNotFound
+from docker.errors import APIError, ImageNotFound
 from docker.errors import NotFound as DockerNotFound
-from docker.types import IPAMConfig, IPAMPool, LogConfig, Ulimit
+from docker.types import IPAMConfig, IPAMPool, LogConfig, Mount, Ulimit
 
 from workshop import labels
 from workshop.engines import builder, terminal
 from workshop.engines.base import STOP_SECONDS, EngineInfo
-from workshop.errors import BuildFailed, Conflict, EngineError, EngineUnreachable, NotFound
+from workshop.engines.connection import BUILD_SECONDS, CALL_SECONDS, connect, mapped
+from workshop.errors import BuildFailed, EngineError, EngineUnreachable
 from workshop.labels import Role
+from workshop.limits import MIB
 from workshop.observed import Observed, ObservedContainer, ObservedImage, ObservedNetwork, State
+from workshop.specs import NO_NETWORK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -30,20 +30,15 @@ if TYPE_CHECKING:
 
     from workshop.specs import ContainerSpec, ImageSpec, NetworkSpec, Owner
 
-CALL_SECONDS = 30
-"""Longest silence of one API call; a hung engine must end in an error, not in a wait."""
-BUILD_SECONDS = 600
-"""Longest silence of a build or pull: installing packages can be quiet for minutes."""
-MAX_CONNECTIONS = 16
-_CONFLICT = 409
+_SMALL_BYTES = 16 * MIB
 
 
 class DockerEngine:
     """An :class:`~workshop.engines.base.Engine` on a Docker daemon of this machine."""
 
     def __init__(self, *, base_url: str | None = None) -> None:
-        self._api = _connect(base_url, CALL_SECONDS)
-        self._slow = _connect(base_url, BUILD_SECONDS)
+        self._api = connect(base_url, CALL_SECONDS)
+        self._slow = connect(base_url, BUILD_SECONDS)
 
     def close(self) -> None:
         """Give the connections back."""
@@ -53,7 +48,7 @@ class DockerEngine:
     # -- looking ------------------------------------------------------------------------------
 
     def info(self) -> EngineInfo:
-        with _mapped():
+        with mapped():
             raw = self._api.info()
         return EngineInfo(
             kind="docker",
@@ -69,13 +64,13 @@ class DockerEngine:
 
     def observe(self, workshop: str, references: Sequence[str] = ()) -> Observed:
         # Side by side: listing images costs the engine as much as all the rest together.
-        with _mapped(), ThreadPoolExecutor(2) as pool:
+        with mapped(), ThreadPoolExecutor(2) as pool:
             listed = pool.submit(self._api.images)
             networks_listed = pool.submit(self._api.networks)
             containers = self._api.containers(all=True, filters=_of(workshop))
             networks, images = networks_listed.result(), listed.result()
         # A container somebody ran by hand from one of our images inherits the image's labels.
-        containers = [item for item in containers if labels.CONFIG_HASH in item["Labels"]]
+        containers = [item for item in containers if item["Labels"].get(labels.CONFIG_HASH)]
         mine = [item for item in networks if (item["Labels"] or {}).get(labels.NAME) == workshop]
         others = [item for item in networks if item not in mine]
         return Observed(
@@ -95,7 +90,7 @@ class DockerEngine:
 
     def leftovers(self, workshop: str, volumes: Sequence[str] = ()) -> list[str]:
         seen = self.observe(workshop)
-        with _mapped():
+        with mapped():
             existing = {item["Name"] for item in self._api.volumes()["Volumes"] or ()}
         return [
             *(f"container {item.name}" for item in seen.containers),
@@ -105,7 +100,7 @@ class DockerEngine:
         ]
 
     def logs(self, container_id: str, *, tail: int, follow: bool = False) -> Iterator[str]:
-        with _mapped():
+        with mapped():
             stream = self._slow.logs(container_id, tail=tail, stream=True, follow=follow)
             buffer = b""
             for chunk in stream:
@@ -118,7 +113,7 @@ class DockerEngine:
 
     def fetch(self, reference: str) -> None:
         try:
-            with _mapped():
+            with mapped():
                 for line in self._slow.pull(reference, stream=True, decode=True):
                     if "error" in line:
                         raise BuildFailed(f"cannot pull {reference}: {line['error']}")
@@ -129,7 +124,7 @@ class DockerEngine:
             ) from exc
 
     def build(self, spec: ImageSpec, labels: Mapping[str, str]) -> None:
-        with _mapped():
+        with mapped():
             builder.build(self._slow, spec, labels)
 
     def load_rootfs(
@@ -138,13 +133,13 @@ class DockerEngine:
         repository, _, version = tag.rpartition(":")
         changes = [f'LABEL "{key}"="{value}"' for key, value in labels.items()]
         changes += [f'ENV "{key}"="{value}"' for key, value in env.items()]
-        with _mapped():
+        with mapped():
             self._slow.import_image_from_file(
                 str(archive), repository=repository, tag=version, changes=changes
             )
 
     def remove_image(self, tag: str) -> None:
-        with _mapped(), contextlib.suppress(ImageNotFound, DockerNotFound):
+        with mapped(), contextlib.suppress(ImageNotFound, DockerNotFound):
             self._api.remove_image(tag)
 
     # -- networks -----------------------------------------------------------------------------
@@ -152,7 +147,7 @@ class DockerEngine:
     def create_network(self, spec: NetworkSpec, owner: Owner) -> None:
         marks = {**owner.labels(Role.NETWORK), labels.CONFIG_HASH: spec.config_hash}
         pool = IPAMPool(subnet=spec.subnet, iprange=spec.ip_range, gateway=spec.gateway)
-        with _mapped():
+        with mapped():
             self._api.create_network(
                 spec.name,
                 driver="bridge",
@@ -167,7 +162,7 @@ class DockerEngine:
 
     def remove_network(self, network_id: str) -> None:
         try:
-            with _mapped(), contextlib.suppress(DockerNotFound):
+            with mapped(), contextlib.suppress(DockerNotFound):
                 self._api.remove_network(network_id)
         except EngineError as exc:
             if "active endpoints" in exc.message and not self._members(network_id):
@@ -176,13 +171,13 @@ class DockerEngine:
             raise
 
     def _members(self, network_id: str) -> Mapping[str, Any]:
-        with _mapped():
+        with mapped():
             return self._api.inspect_network(network_id)["Containers"] or {}
 
     # -- containers ---------------------------------------------------------------------------
 
     def create(self, spec: ContainerSpec, owner: Owner) -> str:
-        with _mapped():
+        with mapped():
             created = self._api.create_container(
                 spec.image,
                 command=list(spec.command) or None,
@@ -219,18 +214,20 @@ class DockerEngine:
             ),
             restart_policy={"Name": "unless-stopped"},
             binds=_binds(spec),
+            mounts=[_small(path) for path in spec.volumes] or None,
+            group_add=list(spec.groups) or None,
             network_mode=spec.network or "host",
         )
 
     def _networking(self, spec: ContainerSpec) -> Any:  # noqa: ANN401 - the SDK's own dictionary
-        if spec.network is None:
+        if spec.network in {None, NO_NETWORK}:
             return None
         endpoint = self._api.create_endpoint_config(ipv4_address=spec.address)
         endpoints: Any = {spec.network: endpoint}
         return self._api.create_networking_config(endpoints)
 
     def start(self, container_id: str) -> None:
-        with _mapped():
+        with mapped():
             try:
                 self._api.start(container_id)
             except APIError as exc:
@@ -239,72 +236,23 @@ class DockerEngine:
                 self._api.unpause(container_id)
 
     def restart(self, container_id: str) -> None:
-        with _mapped():
+        with mapped():
             self._api.restart(container_id, timeout=STOP_SECONDS)
 
     def remove(self, container_id: str) -> None:
-        with _mapped(), contextlib.suppress(DockerNotFound):
+        with mapped(), contextlib.suppress(DockerNotFound):
             self._api.stop(container_id, timeout=STOP_SECONDS)
             self._api.remove_container(container_id, v=True, force=True)
 
     def run(self, container_id: str, command: Sequence[str]) -> tuple[int, str]:
-        with _mapped():
+        with mapped():
             job = self._api.exec_create(container_id, list(command))["Id"]
             output = self._api.exec_start(job)
             return int(self._api.exec_inspect(job)["ExitCode"]), output.decode("utf-8", "replace")
 
     def attach(self, container_id: str, command: Sequence[str]) -> int:
-        with _mapped():
+        with mapped():
             return terminal.attach(self._slow, container_id, command)
-
-
-def _connect(base_url: str | None, seconds: int) -> docker.APIClient:
-    with _mapped():
-        if base_url is not None:
-            return docker.APIClient(
-                base_url=base_url, timeout=seconds, num_pools=MAX_CONNECTIONS, version="auto"
-            )
-        client = docker.from_env(timeout=seconds, max_pool_size=MAX_CONNECTIONS, version="auto")
-        return client.api
-
-
-@contextlib.contextmanager
-def _mapped() -> Iterator[None]:
-    """Turn the SDK's exceptions into ours, most specific first."""
-    try:
-        yield
-    except DockerNotFound as exc:
-        raise NotFound(_sentence(exc)) from exc
-    except APIError as exc:
-        kind = Conflict if exc.status_code == _CONFLICT else EngineError
-        raise kind(_sentence(exc)) from exc
-    except requests.exceptions.ReadTimeout as exc:
-        raise EngineUnreachable(
-            f"the Docker engine did not answer within {CALL_SECONDS} s",
-            hint="look at its log: journalctl -u docker",
-        ) from exc
-    except (DockerException, requests.exceptions.ConnectionError) as exc:
-        raise _unreachable(exc) from exc
-
-
-def _sentence(exc: APIError) -> str:
-    return str(exc.explanation or exc).strip()
-
-
-def _unreachable(exc: Exception) -> EngineUnreachable:
-    text = str(exc)
-    endpoint = os.environ.get("DOCKER_HOST", "its usual socket")
-    if "Permission denied" in text:
-        return EngineUnreachable(
-            "this user may not talk to the Docker engine",
-            hint="sudo usermod -aG docker $USER, then log in again",
-        )
-    if "FileNotFoundError" in text or "No such file" in text or "Connection refused" in text:
-        return EngineUnreachable(
-            f"no Docker engine answers at {endpoint}",
-            hint="start it (sudo systemctl start docker) or run scripts/ensure-engine",
-        )
-    return EngineUnreachable(f"the Docker engine broke off: {text[:200]}", hint="`workshop doctor`")
 
 
 def _of(workshop: str) -> dict[str, list[str]]:
@@ -316,6 +264,11 @@ def _binds(spec: ContainerSpec) -> dict[str, Mapping[str, str]]:
     return {
         source: {"bind": place, "mode": mode} for mode, mounts in modes for source, place in mounts
     }
+
+
+def _small(path: str) -> Mount:
+    """Keep a directory in memory that an image declares as a volume; nobody else would bound it."""
+    return Mount(path, None, type="tmpfs", tmpfs_size=_SMALL_BYTES, tmpfs_mode=0o1777)
 
 
 def _ulimits(spec: ContainerSpec) -> list[Ulimit] | None:
@@ -330,6 +283,8 @@ def _marks(spec: ContainerSpec, owner: Owner) -> dict[str, str]:
         labels.PARTICIPANT: spec.key,
         labels.CONFIG_HASH: spec.config_hash,
         labels.VERSION: spec.version,
+        # Always set, so that no label of an image counts.
+        labels.DEPLOY: spec.deploy,
     }
     if spec.slot is not None:
         marks[labels.SLOT] = str(spec.slot)
@@ -351,6 +306,7 @@ def _container(raw: Mapping[str, Any]) -> ObservedContainer:
         address=address,
         config_hash=marks.get(labels.CONFIG_HASH, ""),
         version=marks.get(labels.VERSION, ""),
+        deploy=marks.get(labels.DEPLOY, ""),
         state=State(raw["State"]),
         status=raw["Status"],
     )

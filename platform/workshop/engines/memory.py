@@ -16,6 +16,7 @@ from workshop.engines.base import EngineInfo
 from workshop.errors import BuildFailed, Conflict, EngineError, NotFound
 from workshop.labels import Role
 from workshop.observed import Observed, ObservedContainer, ObservedImage, ObservedNetwork, State
+from workshop.specs import NO_NETWORK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -142,7 +143,7 @@ class MemoryEngine:
         with self._lock:
             if spec.image not in self._images:
                 raise NotFound(f"no such image: {spec.image}")
-            if spec.network and not any(
+            if spec.network not in {None, NO_NETWORK} and not any(
                 spec.network == net.name for net, _, _ in self._networks.values()
             ):
                 raise NotFound(f"network {spec.network} not found")
@@ -159,6 +160,7 @@ class MemoryEngine:
                 address=None,
                 config_hash=spec.config_hash,
                 version=spec.version,
+                deploy=spec.deploy,
                 state=State.CREATED,
                 status="Created",
             )

@@ -69,21 +69,28 @@ class GatewayPublisher:
 
         """
         self.write(config)
-        asyncio.run(self._loaded(config.fingerprint, address, port))
+        asyncio.run(await_loaded(self._probe, address, port, config.fingerprint, "gateway"))
 
-    async def _loaded(self, fingerprint: str, address: str, port: int) -> None:
-        deadline = time.monotonic() + LOAD_SECONDS
-        while await loaded(self._probe, address, port) != fingerprint:
-            if time.monotonic() > deadline:
-                raise PublishFailed(
-                    f"the gateway does not take its new configuration after {LOAD_SECONDS:.0f} s",
-                    hint="`workshop logs gateway` shows why",
-                )
-            await asyncio.sleep(_PAUSE)
+
+async def await_loaded(probe: Probe, address: str, port: int, fingerprint: str, name: str) -> None:
+    """Wait until the part called ``name`` works with the configuration of that fingerprint.
+
+    Raises:
+        PublishFailed: it does not, after :data:`LOAD_SECONDS`.
+
+    """
+    deadline = time.monotonic() + LOAD_SECONDS
+    while await loaded(probe, address, port) != fingerprint:
+        if time.monotonic() > deadline:
+            raise PublishFailed(
+                f"the {name} does not take its new configuration after {LOAD_SECONDS:.0f} s",
+                hint=f"`workshop logs {name}` shows why",
+            )
+        await asyncio.sleep(_PAUSE)
 
 
 async def loaded(probe: Probe, address: str, port: int) -> str | None:
-    """Ask the gateway which configuration it works with; ``None`` when it does not answer."""
+    """Ask a part which configuration it works with; ``None`` when it does not answer."""
     try:
         answer = await probe.ask(address, port, "/healthz")
     except (OSError, EOFError, TimeoutError, ValueError):

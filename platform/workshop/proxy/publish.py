@@ -14,7 +14,8 @@ import time
 from typing import TYPE_CHECKING
 
 from workshop.errors import EngineError, PublishFailed
-from workshop.parts import EDGE_MOUNT
+from workshop.parts.edge import EDGE_MOUNT
+from workshop.proxy.switch import GREEN, Switch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,6 +35,7 @@ class Publisher:
 
     def __init__(self, directory: Path, probe: Probe, port: int, host: str) -> None:
         self.directory = directory
+        self.switch = Switch(directory / GREEN)
         self._probe = probe
         self._port = port
         self._host = host

@@ -17,8 +17,11 @@ NAME_LENGTHS = range(2, 33)
 HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
 PATH = re.compile(r"(?:/[A-Za-z0-9][A-Za-z0-9._-]*)+")
 
-EDGE_PATHS = frozenset({"healthz", "llm", "v2"})
+EDGE_PATHS = frozenset({"deploy", "healthz", "llm", "v2"})
 """First path segments the edge answers itself, now or soon; no seat may be called so."""
+
+SERVICES = ("gateway", "registry", "intake")
+"""Upstreams that are no seat; no seat's upstream is called so, as it begins with `seat-`."""
 
 LOCAL_NAMES = ("localhost", "127.0.0.1")
 
@@ -37,11 +40,17 @@ def _legal_address(address: str) -> bool:
     return not (ip.is_unspecified or ip.is_multicast or ip.is_link_local or ip.is_reserved)
 
 
+def _legal_service(service: str) -> bool:
+    """Accept `address:port`; a loopback address is one, for services on the edge's own host."""
+    host, _, port = service.rpartition(":")
+    return _legal_address(host) and port.isdecimal() and int(port) in range(1, 65536)
+
+
 @dataclass(frozen=True)
 class Route:
-    """One seat: `/<name>/` is served by `address:port`.
+    """One seat: `/<name>/` is served by `address:port`, or by `green:port` while it is switched.
 
-    The address is a number, never a host name: one name that does not resolve stops nginx from
+    An address is a number, never a host name: one name that does not resolve stops nginx from
     starting, for everybody.
     """
 
@@ -49,18 +58,27 @@ class Route:
     address: str
     port: int = 8000
     display_name: str = ""
+    green: str = ""
+    """The seat's second address, for its next version; empty where it has none."""
 
     def __post_init__(self) -> None:
         legal = NAME.fullmatch(self.name) and len(self.name) in NAME_LENGTHS
         _require(legal, "route name", self.name, "a lower-case slug of 2 to 32 characters")
         _require(self.name not in EDGE_PATHS, "route name", self.name, "free: the edge uses it")
         _require(_legal_address(self.address), "route address", self.address, "a unicast IPv4")
+        legal = not self.green or _legal_address(self.green)
+        _require(legal, "route green address", self.green, "a unicast IPv4")
         _require(self.port in range(1, 65536), "route port", self.port, "a TCP port")
 
     @property
     def upstream(self) -> str:
         """The name of the nginx upstream; the prefix keeps it apart from any real host name."""
         return f"seat-{self.name}"
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Every address and port which is this seat's own."""
+        return tuple(f"{host}:{self.port}" for host in (self.address, self.green) if host)
 
     @property
     def label(self) -> str:
@@ -70,9 +88,9 @@ class Route:
 
 @dataclass(frozen=True)
 class Limits:
-    """How much one seat may take, whoever asks.
+    """How much one seat may take, whoever asks, and how much one client at the ways to deploy.
 
-    Keyed by seat, not by client: a class shares one public address.
+    Seats are keyed by seat, not by client: a class shares one public address.
     """
 
     requests_per_second: int = 50
@@ -81,6 +99,16 @@ class Limits:
     connections: int = 100
     """Requests in flight, open streams and WebSockets included."""
     body_bytes: int = 2 * 1024 * 1024
+    push_bytes: int = 2 * 1024**3
+    """The largest layer of an image."""
+    upload_bytes: int = 20 * 1024**2
+    """The largest upload of an app's source."""
+    client_requests_per_second: int = 200
+    """Of one client address at the registry and the intake: a whole class may share it."""
+    client_burst: int = 2000
+    """A push asks some twenty questions within a second; a hundred people may push at once."""
+    client_connections: int = 1000
+    """In flight from one client address; Docker sends five layers at a time."""
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -128,6 +156,12 @@ class Edge:
     access_log: str = "/dev/stdout"
     gateway: str = ""
     """Address and port of the class's models; empty where there are none."""
+    registry: str = ""
+    """Address and port of the class's registry; empty where there is none."""
+    intake: str = ""
+    """Address and port of what gives tokens and takes uploads; empty where there is none."""
+    switches: str = "/edge/green"
+    """Where a file named like a seat moves its requests to the seat's green address."""
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)
@@ -137,15 +171,14 @@ class Edge:
             _require(HOST.fullmatch(host), "edge host", host, "a host name or IPv4 address")
         _require(self.listen in range(1, 65536), "edge listen", self.listen, "a TCP port")
         _require(self.workers in range(257), "edge workers", self.workers, "0 to 256")
-        if self.gateway:
-            host, _, port = self.gateway.rpartition(":")
-            legal = _legal_address(host) and port.isdecimal() and int(port) in range(1, 65536)
-            _require(legal, "edge gateway", self.gateway, "a unicast IPv4 and a TCP port")
-        for path in (self.directory, self.scratch, self.access_log):
+        for name, address in self.services:
+            legal = _legal_service(address)
+            _require(legal, f"edge {name}", address, "a unicast IPv4 and a TCP port")
+        for path in (self.directory, self.scratch, self.access_log, self.switches):
             _require(PATH.fullmatch(path), "edge path", path, "a plain absolute path")
         object.__setattr__(self, "routes", tuple(sorted(self.routes, key=lambda r: r.name)))
         self._require_unique("name", [route.name for route in self.routes])
-        self._require_unique("address", [f"{r.address}:{r.port}" for r in self.routes])
+        self._require_unique("address", [place for r in self.routes for place in r.places])
 
     @staticmethod
     def _require_unique(what: str, values: list[str]) -> None:
@@ -157,6 +190,17 @@ class Edge:
     def scheme(self) -> str:
         """The scheme people use; TLS may end in front of the edge."""
         return urlsplit(self.url).scheme
+
+    @property
+    def services(self) -> tuple[tuple[str, str], ...]:
+        """The platform's own services behind the edge: name and `address:port`."""
+        found = {name: getattr(self, name) for name in SERVICES}
+        return tuple((name, address) for name, address in found.items() if address)
+
+    @property
+    def switched(self) -> bool:
+        """Whether any seat has a second address."""
+        return any(route.green for route in self.routes)
 
     @property
     def hosts(self) -> tuple[str, ...]:

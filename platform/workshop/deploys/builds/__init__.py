@@ -1,0 +1,1 @@
+"""The confined builder: a Dockerfile carried out step by step, each within its bounds."""

@@ -1,0 +1,1 @@
+"""The prefix proof: an app visited the way its visitors do, for addresses that leave its prefix."""

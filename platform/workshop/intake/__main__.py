@@ -1,0 +1,99 @@
+"""Run the intake: ``python -m workshop.intake --config DIR ... --listen ADDRESS:PORT``."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from workshop.intake.app import create_app
+from workshop.intake.logs import log_to
+from workshop.intake.service import Options, Service
+from workshop.intake.view import UNREADABLE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_GRACE_SECONDS = 1
+"""For answers under way to end; Docker kills after a few seconds."""
+
+
+def make_server(service: Service) -> uvicorn.Server:
+    """Set the server up, silent but for our own log."""
+    config = uvicorn.Config(
+        create_app(service),
+        http="httptools",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+        timeout_keep_alive=75,
+        backlog=1024,
+    )
+    return uvicorn.Server(config)
+
+
+def bind(address: str) -> socket.socket:
+    """Listen on ``HOST:PORT``.
+
+    Raises:
+        OSError: that is not possible.
+
+    """
+    host, _, port = address.rpartition(":")
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, int(port)))
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until told to stop."""
+    options = _parse(arguments)
+    log = log_to()
+    try:
+        service = Service(
+            Options(options.config, options.deploys, options.inbox, options.storage), log
+        )
+    except UNREADABLE as exc:
+        log("no usable configuration", directory=str(options.config), error=type(exc).__name__)
+        return 2
+    try:
+        listener = bind(options.listen)
+    except (OSError, ValueError) as exc:
+        log("cannot listen", address=options.listen, error=str(exc))
+        return 1
+    log("listening", address=options.listen, fingerprint=service.view.fingerprint)
+    # uvicorn raises the signal that stopped it once more; being told to stop is no failure.
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    make_server(service).run([listener])
+    log("stopped")
+    return 0
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m workshop.intake", description=__doc__)
+    for name, what in (
+        ("config", "directory of config.json and the signing key; only read"),
+        ("deploys", "directory of progress/ and log.jsonl; only read"),
+        ("inbox", "directory that orders are handed over in"),
+        ("storage", "the registry's storage, to count what participants use; only read"),
+    ):
+        parser.add_argument(f"--{name}", type=Path, required=True, help=what)
+    parser.add_argument("--listen", required=True, metavar="ADDRESS:PORT")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
