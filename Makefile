@@ -59,6 +59,8 @@ bench: setup engine test-tools ## Measure provisioning, the edge and the gateway
 	@$(VENV)/python bench/gateway.py
 	@echo "==> Thirty people who ask the embedded model at once"
 	@$(VENV)/python bench/embedded.py
+	@echo "==> Deploys against the bare engine, and a whole class at once"
+	@$(VENV)/python bench/deploy.py
 
 torture: setup engine ## Restart and kill at random for ten minutes; nobody may answer under a wrong name
 	@echo "==> Restarts in random order, and kills of a private engine"

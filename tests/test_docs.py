@@ -17,7 +17,7 @@ import pytest
 import typer
 
 from workshop import labels, roster
-from workshop.cli import app, classroom, models, seats
+from workshop.cli import app, classroom, deploys, models, seats
 from workshop.errors import InputError
 from workshop.settings import Settings
 
@@ -62,7 +62,7 @@ def without_code(text: str) -> str:
 
 def command_line() -> Any:
     """Build the command with every subcommand registered."""
-    assert classroom.app is models.app is seats.app is app.app
+    assert classroom.app is deploys.app is models.app is seats.app is app.app
     return typer.main.get_command(app.app)
 
 

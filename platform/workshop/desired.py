@@ -23,6 +23,7 @@ from workshop.subnets import bridge_address, network_name, networks, seat_addres
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from workshop.deploys.config import Config as DeployConfig
     from workshop.gateway import config as gateway
@@ -52,6 +53,8 @@ class Desired:
     """What the server of deploys is told."""
     greens: frozenset[str] = frozenset()
     """Seats whose route leads to their green address."""
+    starters: Mapping[str, tuple[Path, str]] = field(default_factory=dict)
+    """What the class starts from: directory and Dockerfile, by name."""
     told: Mapping[str, str] = field(default_factory=dict)
     """What the deploy loop's parts read when they start: text by path in the state directory."""
 
@@ -120,6 +123,7 @@ def make_desired(  # noqa: PLR0913, PLR0917 - one for each place that something 
         intake=intake_config(ground),
         deploys=deploy_config(ground, blue),
         greens=frozenset(greens),
+        starters={digest: recipe for recipe, digest in sources.apps.items()},
         told=told(ground),
     )
 

@@ -26,6 +26,7 @@ from workshop.proxy.switch import GREEN, Switch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from workshop.deploys.config import Config
     from workshop.specs import ContainerSpec
@@ -48,6 +49,7 @@ class FakeMakers(Makers):
         self.hold.set()
         self.edge_problem: str | None = None
         self.killed = False
+        self.warmed: list[str] = []
 
     def make(self, task: Task, say: Callable[[str], None], stop: Callable[[], bool]) -> Made:
         """Make an image with the order's own digest."""
@@ -86,6 +88,12 @@ class FakeMakers(Makers):
         for image in self.engine.observe(config.owner.workshop).images:
             if image.tag.startswith(f"class/seat-{seat}:") and image.tag not in kept:
                 self.engine.remove_image(image.tag)
+
+    def warm(self, config: Config, starter: Path, relay: str) -> None:
+        """Take note."""
+        del config, relay
+        assert starter.is_file()
+        self.warmed.append(starter.stem)
 
     def clear(self, config: Config) -> None:
         """Have nothing to clear."""
@@ -396,6 +404,14 @@ def test_deployed_version_whose_image_is_gone_falls_back_to_the_roster(
         item for item in room.engine.observe("class").containers if item.state is State.RUNNING
     ]
     assert sum(item.key == "ada" for item in running) == 1
+
+
+def test_what_the_class_starts_from_is_built_once_while_nobody_waits(room: Room) -> None:
+    """The first participant's change shall be as quick as the second's."""
+    room.until_true(lambda: len(room.makers.warmed) == 1)
+    room.until(room.order("ada", What.SOURCE))
+
+    assert tuple(room.makers.warmed) == room.server.config.read().starters
 
 
 def test_server_at_work_says_so(room: Room) -> None:

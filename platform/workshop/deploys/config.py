@@ -25,6 +25,7 @@ LOG = "log.jsonl"
 """One line for each deploy that ended, appended and never changed."""
 ORDERS = "orders"
 PROGRESS = "progress"
+STARTERS = "starters"
 SERVER = "serve.json"
 """Rewritten every second by the server at work: the proof that there is one."""
 
@@ -61,6 +62,9 @@ class Config:
     options: DeployOptions
     secrets: Mapping[str, str] = field(default_factory=dict)
     """Files the instructor's own builds may read, by id."""
+    starters: tuple[str, ...] = ()
+    """Sources the class starts from, packed in :data:`STARTERS` under these names: built once while
+    nobody waits, so that the first participant's change is as quick as the second's."""
     seats: tuple[DeploySeat, ...] = ()
 
     @property
@@ -93,6 +97,7 @@ def load(text: str) -> Config:
             **raw,
             "owner": Owner(**raw["owner"]),
             "relays": tuple(raw["relays"]),
+            "starters": tuple(raw["starters"]),
             "options": _options(raw["options"]),
             "seats": tuple(map(_seat, raw["seats"])),
         }

@@ -141,7 +141,7 @@ class Makers:
                 path = f"/{spec.key}/whoami"
                 answer = asyncio.run(probe.get(config.edge_port, path, config.edge_host))
                 problem = identity_problem(answer, spec.key, spec.version)
-            except (OSError, EOFError, TimeoutError, ValueError):
+            except (OSError, EOFError, TimeoutError, ValueError, asyncio.LimitOverrunError):
                 problem = "the edge does not answer"
             if problem is None or time.monotonic() > deadline:
                 return problem
@@ -162,6 +162,16 @@ class Makers:
         """Put into words why the engine did not start a container."""
         return explain(replace(evidence.about(spec), refusal=error.message))
 
+    def warm(self, config: Config, starter: Path, relay: str) -> None:
+        """Build what the class starts from, for the sake of its steps.
+
+        Raises:
+            DeployFailed: it cannot be built.
+
+        """
+        job = self._job(config, starter, f"{config.owner.workshop}/starter:{starter.stem}", relay)
+        builds.build(job, self.steps, lambda _line: None, lambda: False)
+
     def forget(self, config: Config, seat: str, kept: frozenset[str]) -> None:
         """Remove images of ``seat`` that nothing runs and nothing could go back to."""
         repository = f"{_repository(config, seat)}:"
@@ -179,20 +189,10 @@ class Makers:
     def _build(self, task: Task, say: Callable[[str], None], stop: Callable[[], bool]) -> Made:
         config, order = task.config, task.order
         tag = self._tag(task, order.id.rpartition("-")[2])
+        job = self._job(config, task.source, tag, task.relay)
         trusted = order.actor == INSTRUCTOR
-        job = builds.BuildJob(
-            source=task.source,
-            tag=tag,
-            labels=_final(config),
-            marks=_marks(config),
-            base=config.base,
-            relay=task.relay,
-            recipe=task.seat.recipe,
-            base_reference=config.base_reference,
-            images=config.options.build.images,
-            limits=config.options.build,
-            secrets={key: Path(path) for key, path in config.secrets.items()} if trusted else {},
-        )
+        secrets = {key: Path(path) for key, path in config.secrets.items()} if trusted else {}
+        job = replace(job, recipe=task.seat.recipe, secrets=secrets)
         try:
             built = builds.build(job, self.steps, say, stop)
         except DeployFailed as exc:
@@ -238,6 +238,20 @@ class Makers:
         tag = self._tag(task, short)
         self.store.adopt(reference, tag, _final(config))
         return Made(tag, facts.id, volumes=accepted.volumes)
+
+    @staticmethod
+    def _job(config: Config, source: Path, tag: str, relay: str) -> builds.BuildJob:
+        return builds.BuildJob(
+            source=source,
+            tag=tag,
+            labels=_final(config),
+            marks=_marks(config),
+            base=config.base,
+            relay=relay,
+            base_reference=config.base_reference,
+            images=config.options.build.images,
+            limits=config.options.build,
+        )
 
     @staticmethod
     def _tag(task: Task, version: str) -> str:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from workshop.deploys import config as configs
 from workshop.deploys import versions
-from workshop.deploys.config import ORDERS, SERVER, Config
+from workshop.deploys.config import ORDERS, SERVER, STARTERS, Config
 from workshop.deploys.journal import Journal
 from workshop.deploys.makers import Makers
 from workshop.deploys.pipeline import Pipeline, Run
@@ -98,6 +98,7 @@ class Server:
         self._relays = list(told.relays)
         self._boxes: dict[str, Box] = {}
         self._ended: list[Order] = []
+        self._warmed: set[str] = set()
         self._lock = threading.Lock()
         self._beaten = 0.0
         self._started = time.time()
@@ -131,6 +132,7 @@ class Server:
             pass
         for order in self.queue.waiting():
             self.journal.ahead(order, self.queue.ahead(order))
+        self._warm_next()
         self._beat()
 
     # -- taking orders ------------------------------------------------------------------------
@@ -169,12 +171,37 @@ class Server:
 
     def _start_next(self) -> bool:
         with self._lock:
+            self.queue.builds = len(self._relays) + self.queue.building
             order = self.queue.take(time.monotonic())
             if order is None:
                 return False
             relay = self._relays.pop() if order.what is What.SOURCE else ""
         threading.Thread(target=self._work, args=(order, relay), name=order.id, daemon=True).start()
         return True
+
+    def _warm_next(self) -> None:
+        """Build what the class starts from while nobody waits, one at a time."""
+        with self._lock:
+            cold = [name for name in self._told.starters if name not in self._warmed]
+            if not (cold and self.queue.idle and len(self._relays) == len(self._told.relays)):
+                return
+            self._warmed.add(cold[0])
+            relay = self._relays.pop()
+        threading.Thread(
+            target=self._warm, args=(cold[0], relay), name=f"warm-{cold[0]}", daemon=True
+        ).start()
+
+    def _warm(self, name: str, relay: str) -> None:
+        try:
+            starter = self.deploys / STARTERS / f"{name}.tar"
+            self.makers.warm(self.config.read(), starter, relay)
+            _log(f"built {name} for its steps")
+        except WorkshopError as exc:
+            # Its template may need what only the engine's own builder can do.
+            _log(f"could not build {name} for its steps: {exc.message}")
+        finally:
+            with self._lock:
+                self._relays.append(relay)
 
     def _work(self, order: Order, relay: str) -> None:
         run = Run(

@@ -11,6 +11,7 @@ from workshop.deploys import config
 from workshop.intake import config as intake
 from workshop.intake import tokens
 from workshop.llm.publish import await_loaded
+from workshop.packing import pack
 from workshop.state import write_atomically
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class DeployFiles:
         home = self._places.home
         for name, text in desired.told.items():
             write_atomically(home / name, text, 0o644)
+        self._starters(desired)
         self._signing_key()
         write_atomically(self._places.intake / intake.FILE, intake.dump(desired.intake), 0o644)
         write_atomically(self._places.deploys / config.FILE, config.dump(desired.deploys))
@@ -76,6 +78,7 @@ class DeployFiles:
         modes: dict[Path, int] = {
             places.deploys: _READABLE,
             places.deploys / config.ORDERS: _CLOSED,
+            places.deploys / config.STARTERS: _CLOSED,
             places.shown: _READABLE,
             places.shown / config.PROGRESS: _READABLE,
             places.intake: _READABLE,
@@ -92,6 +95,18 @@ class DeployFiles:
         log = places.shown / config.LOG
         log.touch()
         log.chmod(0o644)
+
+    def _starters(self, desired: Desired) -> None:
+        """Pack what the class starts from, once for each content; forget what is no longer."""
+        home = self._places.deploys / config.STARTERS
+        for name, (directory, dockerfile) in desired.starters.items():
+            if not (home / f"{name}.tar").is_file():
+                unfinished = home / f".{name}.new"
+                pack(directory, dockerfile, unfinished)
+                unfinished.rename(home / f"{name}.tar")
+        for path in home.glob("*.tar"):
+            if path.stem not in desired.starters:
+                path.unlink()
 
     def _signing_key(self) -> None:
         """Make the pair that tokens are signed with, once; the registry gets the public half."""

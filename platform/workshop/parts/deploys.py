@@ -239,6 +239,7 @@ def deploy_config(ground: Ground, seats: Sequence[ContainerSpec]) -> Config | No
         ready_seconds=ground.server.ready_seconds,
         options=options,
         secrets={key: str(path) for key, path in roster.build_secrets},
+        starters=tuple(sorted(ground.sources.apps.values())),
         seats=tuple(
             DeploySeat(
                 spec=spec,
