@@ -11,6 +11,7 @@ import contextlib
 import http.client
 import io
 import json
+import os
 import subprocess
 import tarfile
 import threading
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.e2e.room import Class, initialise, provisioned
+from tests.template_files.files import copy_app, environment, steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -289,6 +291,51 @@ def test_instructor_sees_the_failure_in_status(room: Deploying) -> None:
 
     assert seat["state"] == "live"
     assert "listens-on-localhost" in json.dumps(seat)
+
+
+def test_new_participant_changes_the_greeting_by_the_workflow_of_the_template(
+    room: Deploying,
+) -> None:
+    """Edit, build, log in, push, wait: the steps that GitHub runs, with the real registry."""
+    project = copy_app(room.directory / "project")
+    settings = project / "app" / "settings.py"
+    changed = settings.read_text().replace('greeting: str = "Hello"', 'greeting: str = "Bonjour"')
+    assert changed != settings.read_text()
+    settings.write_text(changed)
+    variables = environment(
+        WORKSHOP_HOST=room.host,
+        WORKSHOP_NAME="grace",
+        WORKSHOP_KEY=room.keys["grace"],
+        WORKSHOP_SCHEME="http",
+    )
+    tag = f"{room.host}/grace/app:c0ffee"
+    base = room.docker("images", "--format", "{{.Repository}}:{{.Tag}}", "workshop-base").split()[0]
+    # What the template's Dockerfile starts from cannot be pulled here.
+    room.docker("tag", base, "python:3.12-slim")
+    try:
+        for shell in steps()[1:]:
+            done = subprocess.run(
+                ["bash", "-e", "-o", "pipefail", "-c", shell],
+                cwd=project,
+                env={
+                    **os.environ,
+                    **variables,
+                    "GITHUB_SHA": "c0ffee",
+                    "PATH": f"/usr/bin:{os.environ['PATH']}",
+                    "DOCKER_CONFIG": str(room.directory / "github"),
+                },
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=240,
+            )
+            assert done.returncode == 0, f"{shell}\n{done.stdout}\n{done.stderr}"
+    finally:
+        room.docker("rmi", "python:3.12-slim")
+        room.docker("rmi", tag, status=None)
+
+    assert "Live" in done.stdout
+    assert "Bonjour" in room.get("/grace/")[2]
 
 
 def test_links_that_leave_the_prefix_are_listed(room: Deploying) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import gc
+import hashlib
+import io
 import json
 import socket
 import subprocess
+import tarfile
 import time
-from typing import TYPE_CHECKING, Any
+import uuid
+from typing import IO, TYPE_CHECKING, Any
 
 import pytest
 
@@ -18,6 +22,7 @@ from workshop.labels import Role
 from workshop.specs import ImageSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from workshop.specs import NetworkSpec, Owner
@@ -250,6 +255,45 @@ def test_labels_of_an_image_are_the_owners(
     assert json.dumps(marks, sort_keys=True) == json.dumps(owner.labels(Role.APP), sort_keys=True)
 
 
+def cache_records(engine: DockerEngine) -> set[str]:
+    """List what BuildKit keeps for the next build."""
+    return {item["ID"] for item in engine._api.df().get("BuildCache") or ()}
+
+
+def test_build_secret_is_read_and_in_no_layer(
+    engine: DockerEngine, owner: Owner, base: str, tmp_path: Path
+) -> None:
+    """A private index's password reaches the step that needs it, and nobody who gets the image."""
+    canary = uuid.uuid4().hex
+    secret = tmp_path / "pip.conf"
+    secret.write_text(canary)
+    context = tmp_path / "context"
+    context.mkdir()
+    (context / "Dockerfile").write_text(
+        "ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\n"
+        "RUN --mount=type=secret,id=pip_conf sha256sum /run/secrets/pip_conf > /seen\n"
+        'CMD ["cat", "/seen"]\n'
+    )
+    tag = f"{owner.workshop}/secret:1"
+    spec = ImageSpec(tag, Role.APP, context, base=base, secrets=(("pip_conf", secret),))
+    engine.build(spec, owner.labels(Role.APP))
+
+    saved = b"".join(engine._api.get_image(tag))
+    history = json.dumps(engine._api.history(tag))
+    layers = [content.read() for name, content in _unpacked(saved) if name.endswith("layer.tar")]
+    assert any(hashlib.sha256(canary.encode()).hexdigest().encode() in layer for layer in layers)
+    assert canary.encode() not in saved
+    assert canary not in history
+
+
+def _unpacked(saved: bytes) -> Iterator[tuple[str, IO[bytes]]]:
+    with tarfile.open(fileobj=io.BytesIO(saved)) as archive:
+        for member in archive:
+            content = archive.extractfile(member) if member.isfile() else None
+            if content is not None:
+                yield member.name, content
+
+
 def test_dockerfile_that_needs_buildkit_is_built_with_it(
     engine: DockerEngine, owner: Owner, base: str, tmp_path: Path
 ) -> None:
@@ -259,7 +303,9 @@ def test_dockerfile_that_needs_buildkit_is_built_with_it(
         "RUN --mount=type=tmpfs,target=/scratch touch /scratch/x && echo built > /built\n"
     )
     spec = ImageSpec(f"{owner.workshop}/app:1", Role.APP, tmp_path, base=base)
+    before = cache_records(engine)
     engine.build(spec, owner.labels(Role.APP))
+    assert cache_records(engine) == before
     found = [
         image.workshop for image in engine.observe(owner.workshop).images if image.tag == spec.tag
     ]

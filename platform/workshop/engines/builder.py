@@ -1,19 +1,20 @@
 """Building images: the engine's own builder, or BuildKit where the Dockerfile asks for it.
 
-The engine's own builder is the first choice because removing its image leaves nothing behind,
-while BuildKit keeps a build cache that carries no label and so could not be torn down.
+The engine's own builder is the first choice because it needs no `docker` client, and the next build
+finds its steps; BuildKit's cache carries no label, so it is removed after each build.
 See ``docs/adr/0003-which-builder.md``.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shutil
 import subprocess
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from docker.errors import APIError
 
@@ -21,7 +22,7 @@ from workshop import context as contexts
 from workshop.errors import BuildFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import docker
@@ -48,7 +49,8 @@ def build(api: docker.APIClient, spec: ImageSpec, labels: Mapping[str, str]) -> 
         raise BuildFailed(f"{spec.tag} has no source to build from")
     dockerfile = (context / spec.dockerfile).read_text("utf-8", "replace")
     if _BUILDKIT_ONLY.search(dockerfile):
-        _with_buildkit(spec, context, labels)
+        with _leaving_no_cache(api):
+            _with_buildkit(spec, context, labels)
         return
     arguments = {"BASE_IMAGE": spec.base} if spec.base else {}
     try:
@@ -98,6 +100,26 @@ def _with_buildkit(spec: ImageSpec, context: Path, labels: Mapping[str, str]) ->
     if done.returncode:
         text = (done.stdout + done.stderr).decode("utf-8", "replace")
         raise _failure(spec, text.splitlines()[-SHOWN_LINES:])
+
+
+@contextlib.contextmanager
+def _leaving_no_cache(api: docker.APIClient) -> Iterator[None]:
+    """Remove what BuildKit keeps for the next build.
+
+    Its records carry no label, so teardown could not tell them from somebody else's.
+    """
+    before = _cache_records(api)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(APIError):
+            for record in _cache_records(api) - before:
+                one: Any = {"id": [record]}
+                api.prune_builds(filters=one, all=True)
+
+
+def _cache_records(api: docker.APIClient) -> frozenset[str]:
+    return frozenset(item["ID"] for item in api.df().get("BuildCache") or ())
 
 
 def _buildkit_command(spec: ImageSpec) -> tuple[list[str], dict[str, str]]:
