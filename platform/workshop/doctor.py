@@ -18,7 +18,9 @@ from workshop.gateway.config import SECRETS
 from workshop.labels import Role
 from workshop.limits import MIB, show_memory
 from workshop.llm import secrets
+from workshop.parts.deploys import RELAYS
 from workshop.state import DIRECTORY
+from workshop.subnets import EGRESS_PORT, INTAKE_PORT, REGISTRY_PORT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -87,6 +89,7 @@ def examine(roster: Roster, settings: Settings, connect: Callable[[], Engine]) -
         _disk(roster, info),
         _base_image(observed, settings),
         *_models(roster),
+        *_deploys(roster, observed),
     ]
 
 
@@ -161,10 +164,11 @@ def _memory(roster: Roster, info: EngineInfo) -> Check:
 
 
 def memory_wanted(roster: Roster) -> int:
-    """Add up the memory limits of all seats and of the embedded model, in bytes."""
+    """Add up the memory limits of all seats, the embedded model and builds, in bytes."""
     embedded = roster.llm.embedded if roster.llm else None
     seats = sum(person.limits.memory for person in roster.participants)
-    return seats + (embedded.memory if embedded else 0)
+    builds = len(RELAYS) * roster.deploys.build.limits.memory if roster.deploys else 0
+    return seats + (embedded.memory if embedded else 0) + builds
 
 
 def _disk(roster: Roster, info: EngineInfo) -> Check:
@@ -211,6 +215,19 @@ def _models(roster: Roster) -> Iterator[Check]:
     if llm.is_paid and llm.budget.tokens is None and llm.budget.money is None:
         mend = "set workshop.llm.budget, such as {money: 20, per: workshop}"
         yield Check("models", Verdict.WARNING, "nothing bounds what the class may spend", mend)
+
+
+def _deploys(roster: Roster, observed: Observed) -> Iterator[Check]:
+    """Check that nobody else holds the ports of the deploy loop on all addresses."""
+    if roster.deploys is None or observed.container(Role.REGISTRY, Role.REGISTRY.value):
+        return
+    for port in (REGISTRY_PORT, INTAKE_PORT, EGRESS_PORT):
+        if not host.loopback_is_free(port):
+            mend = "stop that program or bind it to one address, or set workshop.deploys to false"
+            found = f"port {port} is taken on all addresses by {host.port_holder(port)}"
+            yield Check("deploys", Verdict.FAILED, found, mend)
+            return
+    yield Check("deploys", Verdict.OK, "the registry's and the intake's ports are free")
 
 
 def _base_image(observed: Observed, settings: Settings) -> Check:

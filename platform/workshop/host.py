@@ -54,6 +54,16 @@ def port_is_free(port: int) -> bool:
     return True
 
 
+def loopback_is_free(port: int) -> bool:
+    """Whether nobody listens on ``port`` on all addresses, a loopback of one's own included."""
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.86.255.254", port))
+        except OSError:
+            return False
+    return True
+
+
 def port_needs_root(port: int) -> bool:
     """Whether this user may not listen on ``port``."""
     return os.geteuid() != 0 and port_is_privileged(port)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from workshop import operations, state
 from workshop.errors import InputError, WorkshopError
 from workshop.gateway.config import PREFIX
+from workshop.intake.config import PAGE
 from workshop.llm import keys
 
 if TYPE_CHECKING:
@@ -31,10 +32,26 @@ class HandedKey:
     base_url: str
     model: str
     embedding: str
+    registry: str = ""
+    """What `docker login` takes, with the key as the password; empty where nobody deploys."""
+    upload: str = ""
+    """Where a source can be sent to, with the same key."""
+
+    @property
+    def ways_to_deploy(self) -> tuple[str, ...]:
+        """Comments that say how the key deploys."""
+        if not self.registry:
+            return ()
+        return (
+            f"# docker login {self.registry} -u {self.name}      (the password is the key)",
+            f"# curl -T app.zip -H 'Authorization: Bearer KEY' {self.upload}",
+        )
 
     @property
     def dotenv(self) -> tuple[str, ...]:
         """The lines for a ``.env`` on somebody's own computer."""
+        if not self.base_url:
+            return (f"WORKSHOP_KEY={self.key}",)
         lines = {
             "OPENAI_API_KEY": self.key,
             "OPENAI_BASE_URL": self.base_url,
@@ -64,6 +81,8 @@ def show(work: Workspace, names: Sequence[str]) -> list[HandedKey]:
             base_url=f"{work.roster.url}{PREFIX}" if llm else "",
             model=llm.model if llm else "",
             embedding=llm.embedding if llm else "",
+            registry=str(work.roster.url).partition("://")[2] if work.roster.deploys else "",
+            upload=f"{work.roster.url}{PAGE}/{name}" if work.roster.deploys else "",
         )
         for name in (work.roster.participant(name).name for name in names)
     ]

@@ -206,7 +206,7 @@ class Output:
             return
         for key in keys:
             note = "" if key.state == "active" else f" ({key.state})"
-            self.lines([f"# {key.name}: key {key.key_id}{note}", *key.dotenv])
+            self.lines([f"# {key.name}: key {key.key_id}{note}", *key.ways_to_deploy, *key.dotenv])
 
     def paused(self, report: Report, names: Sequence[str], *, paused: bool) -> None:
         """Say whose questions are held back now."""
