@@ -100,7 +100,7 @@ def make_desired(  # noqa: PLR0913, PLR0917 - one for each place that something 
         images[image.tag] = image
         seat = _seat(person, roster, state, image.tag, version)
         green = seat_address(state.network, state.slots[person.name], green=True)
-        held = current.get(person.name, SeatDeploys())
+        held = current.get(person.name, SeatDeploys()) if roster.deploys else SeatDeploys()
         blue.append(seat)
         routes.append(route(person, seat, green if roster.deploys else ""))
         seats.append(_placed(seat, held, green))

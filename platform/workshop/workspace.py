@@ -23,7 +23,6 @@ from workshop.llm.publish import GatewayPublisher, loaded
 from workshop.llm.secrets import Secrets
 from workshop.llm.secrets import find as find_secrets
 from workshop.observed import Observed, State
-from workshop.parts.models import GATEWAY_KEY
 from workshop.proxy.publish import Publisher
 from workshop.proxy.render import fingerprint
 from workshop.proxy.switch import GREEN, Switch
@@ -169,23 +168,28 @@ def survey(work: Workspace) -> Survey:
     if desired.edge is not None:
         print_of = fingerprint(desired.edge, resources.nginx_templates())
         desired = replace(desired, edge_config=print_of)
-    edge = observed.container(Role.EDGE, "edge")
-    if edge is not None and edge.state is State.RUNNING:
-        observed = replace(observed, edge_config=asyncio.run(work.publisher().loaded()))
-    gateway, running = desired.part(Role.GATEWAY), observed.container(Role.GATEWAY, GATEWAY_KEY)
-    if gateway is not None and running is not None and running.state is State.RUNNING:
-        asked = loaded(work.probe, gateway.answers_at, gateway.port)
-        observed = replace(observed, gateway_config=asyncio.run(asked))
-    intake, running = desired.part(Role.INTAKE), observed.container(Role.INTAKE, "intake")
-    if intake is not None and running is not None and running.state is State.RUNNING:
-        asked = loaded(work.probe, intake.answers_at, intake.port)
-        observed = replace(observed, intake_config=asyncio.run(asked))
-    observed = replace(
+    return Survey(choices, desired, _with_what_parts_say(work, desired, observed))
+
+
+def _with_what_parts_say(work: Workspace, desired: Desired, observed: Observed) -> Observed:
+    """Add what the engine does not know: which configuration each part works with."""
+
+    def asked(role: Role) -> str | None:
+        spec, running = desired.part(role), observed.container(role, role.value)
+        if spec is None or running is None or running.state is not State.RUNNING:
+            return None
+        if role is Role.EDGE:
+            return asyncio.run(work.publisher().loaded())
+        return asyncio.run(loaded(work.probe, spec.answers_at, spec.port))
+
+    return replace(
         observed,
+        edge_config=asked(Role.EDGE),
+        gateway_config=asked(Role.GATEWAY),
+        intake_config=asked(Role.INTAKE),
         deploys_config=work.deploy_files().known(),
-        greens=Switch(places.edge / GREEN).greens(),
+        greens=Switch(work.directories.edge / GREEN).greens(),
     )
-    return Survey(choices, desired, observed)
 
 
 def _current(work: Workspace, observed: Observed) -> Current:

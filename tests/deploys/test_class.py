@@ -142,13 +142,19 @@ def test_switch_that_points_at_the_wrong_address_is_put_right(
 def test_roster_without_deploys_removes_their_parts(
     running: Workspace, next_command: Callable[[Workspace], Workspace]
 ) -> None:
-    """`deploys: false` in the middle of a class."""
+    """`deploys: false` in the middle of a class: everybody is back at the roster's own image."""
+    app = next(spec for spec in survey(running).desired.images if spec.role is Role.APP)
+    deployment = Deployment("1795257007649-2effa15f", 1, "1-abc", app.tag, green=True)
+    (running.directories.deploys / current.FILE).write_text(
+        current.dump({"ada": SeatDeploys(live=deployment, green=True, count=1)})
+    )
     text = running.roster_path.read_text().replace("llm: false", "llm: false\n  deploys: false")
     running.roster_path.write_text(text)
     assert operations.provision(next_command(running)).ok
-    roles = {item.role for item in running.engine.observe("class").containers}
+    seen = running.engine.observe("class").containers
 
-    assert roles == {Role.EDGE, Role.SEAT}
+    assert {item.role for item in seen} == {Role.EDGE, Role.SEAT}
+    assert {item.name for item in seen if item.key == "ada"} == {"class-ada"}
 
 
 def test_teardown_ends_the_server_first(running: Workspace) -> None:

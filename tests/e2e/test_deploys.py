@@ -209,6 +209,24 @@ def test_push_goes_live_by_itself(room: Deploying) -> None:
     room.docker("rmi", tag)
 
 
+def test_two_pushes_in_a_second_deploy_the_last_one_once(room: Deploying) -> None:
+    """The first one gives way, whether it waits or is under way."""
+    room.login("ada")
+    tags = [
+        room.build("ada", app(f"push number {number}"), f"{room.host}/ada/app:{number}")
+        for number in (1, 2)
+    ]
+    before = len(room.json("deploys", "ada"))
+    for tag in tags:
+        room.docker("push", tag)
+    assert room.result("ada")["stage"] == "live"
+    found = room.json("deploys", "ada")[before:]
+
+    assert [item["stage"] for item in found] == ["superseded", "live"]
+    assert "push number 2" in room.get("/ada/")[2]
+    room.docker("rmi", *tags)
+
+
 def test_push_to_somebody_elses_repository_is_denied_in_words(room: Deploying) -> None:
     """Ada reads whose repository it is and what to push to instead; Bob's seat is untouched."""
     before = room.version("bob")
@@ -384,6 +402,33 @@ def test_deploy_of_the_instructor_reaches_many_seats(room: Deploying) -> None:
 
     assert document["ok"], document
     assert all("a new beginning" in room.get(f"/{name}/")[2] for name in PEOPLE)
+
+
+def test_storm_of_one_participant_does_not_hold_up_another(room: Deploying) -> None:
+    """Ada uploads without a pause; Bob's own deploy takes at most ten seconds longer."""
+    begun = time.monotonic()
+    room.upload("bob", app("in peace"))
+    alone = time.monotonic() - begun
+    over = threading.Event()
+
+    def storming() -> None:
+        body = packed(app("storm"))
+        while not over.is_set():
+            room.ask("POST", "/deploy/ada?wait=no", body, room.keys["ada"])
+
+    storm = threading.Thread(target=storming)
+    storm.start()
+    try:
+        begun = time.monotonic()
+        found = room.upload("bob", app("in a storm"))
+        stormy = time.monotonic() - begun
+    finally:
+        over.set()
+        storm.join()
+
+    assert found["stage"] == "live", found
+    assert stormy - alone < 10, (alone, stormy)
+    assert room.result("ada")["stage"] in {"live", "superseded"}
 
 
 def test_rollback_brings_the_version_before_back(room: Deploying) -> None:

@@ -15,7 +15,7 @@ import httpx2
 import openai
 
 from workshop.gateway import ledger as ledgers
-from workshop.gateway.__main__ import bind, make_server
+from workshop.gateway.__main__ import make_server
 from workshop.gateway.config import (
     FILE,
     SECRETS,
@@ -28,8 +28,8 @@ from workshop.gateway.config import (
     dump,
 )
 from workshop.gateway.doors import Patience
-from workshop.gateway.logs import log_to
 from workshop.gateway.service import Options, Service
+from workshop.serving import bind, log_to
 
 if TYPE_CHECKING:
     from collections.abc import Callable

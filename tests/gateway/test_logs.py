@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 
-from workshop.gateway.logs import log_to
+from workshop.serving import log_to
 
 
 def test_line_is_one_json_object() -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 
 from workshop.intake import orders
-from workshop.intake.__main__ import bind, make_server
+from workshop.intake.__main__ import make_server
 from workshop.intake.config import (
     CERTIFICATE,
     EVENTS_SECRET,
@@ -28,10 +28,10 @@ from workshop.intake.config import (
     Seat,
     dump,
 )
-from workshop.intake.logs import log_to
 from workshop.intake.orders import Order, Progress, Stage
 from workshop.intake.service import Options, Service
 from workshop.intake.tokens import make_pair
+from workshop.serving import bind, log_to
 
 if TYPE_CHECKING:
     from collections.abc import Callable

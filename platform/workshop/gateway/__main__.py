@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-import socket
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,12 +12,13 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from workshop.gateway.app import create_app
-from workshop.gateway.logs import log_to
 from workshop.gateway.machine import Machine
 from workshop.gateway.service import Options, Service
 from workshop.gateway.view import UNREADABLE
+from workshop.serving import bind, log_to
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Sequence
 
 _GRACE_SECONDS = 1
@@ -54,24 +54,6 @@ def make_server(service: Service) -> Server:
         backlog=1024,
     )
     return Server(config, service)
-
-
-def bind(address: str) -> socket.socket:
-    """Listen on ``HOST:PORT``.
-
-    Raises:
-        OSError: that is not possible.
-
-    """
-    host, _, port = address.rpartition(":")
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, int(port)))
-    except OSError:
-        listener.close()
-        raise
-    return listener
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from workshop.gateway.answer import Answer
     from workshop.gateway.calls import Call
     from workshop.gateway.deliver import Delivery
-    from workshop.gateway.logs import Log
     from workshop.gateway.metrics import Metrics
+    from workshop.serving import Log
 
 LEFT = 499
 """Status of a request whose client left, as nginx counts it."""

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from workshop.gateway.calls import Call
     from workshop.gateway.config import Model, Seat, Upstream
     from workshop.gateway.doors import Door, Patience, Reply
-    from workshop.gateway.logs import Log
     from workshop.gateway.queue import FairQueue, Turn
     from workshop.gateway.validate import Ask
     from workshop.gateway.view import Candidate, View
+    from workshop.serving import Log
 
 
 @dataclass(frozen=True)

@@ -17,18 +17,18 @@ from workshop.gateway.doors import Patience
 from workshop.gateway.echo import EchoDoor
 from workshop.gateway.forward import Forwarder
 from workshop.gateway.ledger import Ledger, LedgerError
-from workshop.gateway.logs import log_to
 from workshop.gateway.metrics import Metrics
 from workshop.gateway.pace import Pacer
 from workshop.gateway.queue import FairQueue
 from workshop.gateway.upstream import HttpDoor
 from workshop.gateway.view import UNREADABLE, View, read_view
+from workshop.serving import log_to
 
 if TYPE_CHECKING:
     from collections.abc import Container
     from pathlib import Path
 
-    from workshop.gateway.logs import Log
+    from workshop.serving import Log
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import signal
-import socket
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,9 +11,9 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from workshop.intake.app import create_app
-from workshop.intake.logs import log_to
 from workshop.intake.service import Options, Service
 from workshop.intake.view import UNREADABLE
+from workshop.serving import bind, log_to
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,24 +37,6 @@ def make_server(service: Service) -> uvicorn.Server:
         backlog=1024,
     )
     return uvicorn.Server(config)
-
-
-def bind(address: str) -> socket.socket:
-    """Listen on ``HOST:PORT``.
-
-    Raises:
-        OSError: that is not possible.
-
-    """
-    host, _, port = address.rpartition(":")
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, int(port)))
-    except OSError:
-        listener.close()
-        raise
-    return listener
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

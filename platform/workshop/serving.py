@@ -1,8 +1,12 @@
-"""Log lines as JSON on standard output. Callers name facts; keys and words of a build are none."""
+"""What the platform's own services share: a log of JSON lines, and a socket to listen on.
+
+It imports nothing of the platform, and enters the image of each service beside its own package.
+"""
 
 from __future__ import annotations
 
 import json
+import socket
 import sys
 import time
 from contextlib import suppress
@@ -21,7 +25,10 @@ class Log(Protocol):
 
 
 def log_to(stream: TextIO | None = None) -> Log:
-    """Make a log that writes to ``stream``, or to standard output."""
+    """Make a log that writes to ``stream``, or to standard output.
+
+    Callers name facts: no key, no word of a conversation, no line of a build is one.
+    """
     out = stream or sys.stdout
 
     def log(event: str, **facts: object) -> None:
@@ -34,3 +41,21 @@ def log_to(stream: TextIO | None = None) -> Log:
             out.flush()
 
     return log
+
+
+def bind(address: str) -> socket.socket:
+    """Listen on ``HOST:PORT``.
+
+    Raises:
+        OSError: that is not possible.
+
+    """
+    host, _, port = address.rpartition(":")
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, int(port)))
+    except OSError:
+        listener.close()
+        raise
+    return listener
