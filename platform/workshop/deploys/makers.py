@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from workshop.deploys.failure import DeployFailed
 from workshop.deploys.images import policy as image_policy
 from workshop.deploys.images.fetch import Fetcher
 from workshop.deploys.proof.visit import visit
-from workshop.errors import BuildFailed
+from workshop.errors import BuildFailed, Conflict
 from workshop.health import HttpProbe, identity_problem
 from workshop.intake.orders import INSTRUCTOR, Finding, What
 from workshop.intake.tokens import Signer
@@ -177,7 +178,9 @@ class Makers:
         repository = f"{_repository(config, seat)}:"
         for image in self.engine.observe(config.owner.workshop).images:
             if image.tag.startswith(repository) and image.tag not in kept:
-                self.store.untag(image.tag)
+                # One that still drains is in use; it goes when the seat deploys the next time.
+                with contextlib.suppress(Conflict):
+                    self.store.untag(image.tag)
         builds.prune(self.steps, config.owner.workshop)
 
     def clear(self, config: Config) -> None:
