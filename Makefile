@@ -31,7 +31,7 @@ test: setup engine test-tools lint ## Run every check and every test; a missing 
 	@echo "==> Testing the participant template"
 	@$(VENV)/python -m pytest -p tests.no_skips participant_template/tests
 	@echo "==> Testing everything, with the real engine, nginx and Chromium"
-	@$(VENV)/python -m pytest -p tests.no_skips --require-docker
+	@scripts/run-tests
 
 check: setup lint ## Run the checks and the tests that need no engine
 	@echo "==> Testing what needs no engine"
