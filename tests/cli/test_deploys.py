@@ -216,7 +216,7 @@ def test_interrupted_deploy_goes_on(place: Path, serving: Callable[[Script], Non
     assert process.stderr is not None
     # Its first line says that it has begun to watch.
     assert process.stderr.readline() == "ada: waiting\n"
-    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
     _, rest = process.communicate(timeout=30)
 
     assert process.returncode == 130

@@ -65,7 +65,7 @@ _CSS = (
     re.compile(r"@import\s{1,9}[\"']([^\"'\s]{1,300})", re.IGNORECASE),
 )
 _PIECE = 4096
-_PARSE_SECONDS = 0.5
+_PARSE_SECONDS = 1.0
 _MOST_MATCHES = 2000
 
 
@@ -177,7 +177,7 @@ class _Reader(HTMLParser):
         A tag or script that does not end makes the parser begin anew with every piece, so pieces
         grow with what it holds, and there is a bound on the time.
         """
-        until = time.monotonic() + _PARSE_SECONDS
+        until = time.thread_time() + _PARSE_SECONDS
         start = 0
         while start < len(text):
             end = start + max(_PIECE, len(self.rawdata))
@@ -187,7 +187,7 @@ class _Reader(HTMLParser):
                 # What the parser says of a declaration it cannot read.
                 return False
             start = end
-            if time.monotonic() > until:
+            if time.thread_time() > until:
                 return False
         self._flush()
         return True
