@@ -113,9 +113,20 @@ def _leaving_no_cache(api: docker.APIClient) -> Iterator[None]:
         yield
     finally:
         with contextlib.suppress(APIError):
-            for record in _cache_records(api) - before:
-                one: Any = {"id": [record]}
-                api.prune_builds(filters=one, all=True)
+            _forget(api, before)
+
+
+def _forget(api: docker.APIClient, before: frozenset[str]) -> None:
+    """Prune the records that were not there ``before``; what others stand on goes after them."""
+    left = _cache_records(api) - before
+    while left:
+        for record in left:
+            one: Any = {"id": [record]}
+            api.prune_builds(filters=one, all=True)
+        still = _cache_records(api) - before
+        if still == left:
+            return
+        left = still
 
 
 def _cache_records(api: docker.APIClient) -> frozenset[str]:

@@ -265,7 +265,7 @@ class _Build:
 
     def _run(self, container: str, group: Group, call: Call) -> None:
         job = self.job
-        proxy = {} if not job.relay else _proxy()
+        proxy = {} if not job.relay else _surroundings()
         told = Call(call.command, tuple({**proxy, **dict(call.env)}.items()), call.cwd, call.user)
         watch = Watch(self.deadline, job.limits.disk, job.limits.limits.pids, self.say, self.stop)
         ended = self.steps.run(container, told, watch)
@@ -297,6 +297,8 @@ class _Build:
             raise failure.stopped(End.TIME, self.job.limits)
 
 
-def _proxy() -> dict[str, str]:
+def _surroundings() -> dict[str, str]:
+    """Set what a step sees and no image keeps: the way out, and pip without moving bars."""
     names = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
-    return {**dict.fromkeys(names, PROXY), "no_proxy": "", "NO_PROXY": ""}
+    proxies = {**dict.fromkeys(names, PROXY), "no_proxy": "", "NO_PROXY": ""}
+    return {**proxies, "PIP_PROGRESS_BAR": "off"}

@@ -65,7 +65,8 @@ _CSS = (
     re.compile(r"@import\s{1,9}[\"']([^\"'\s]{1,300})", re.IGNORECASE),
 )
 _PIECE = 4096
-_PARSE_SECONDS = 1.0
+_PARSE_SECONDS = 3.0
+"""Of the processor: a busy server must not end a look early."""
 _MOST_MATCHES = 2000
 
 
