@@ -245,12 +245,12 @@ def test_any_text_is_searched(text: str) -> None:
      ".pushState(,", "<img srcset='/,", "'\"`", "location.host + ", "<svg><a/"],
 )  # fmt: skip
 def test_page_made_to_be_slow_is_given_up(unit: str) -> None:
-    """A megabyte of the worst takes two seconds at most, in every search."""
+    """A megabyte of the worst takes four seconds of the processor at most, in every search."""
     text = unit * (1_000_000 // len(unit))
     for search in (in_html, in_css, in_script):
-        started = time.monotonic()
+        started = time.thread_time()
         search(text, URL, PREFIX)
-        assert time.monotonic() - started < 2, search.__name__
+        assert time.thread_time() - started < 4, search.__name__
 
 
 # -- a visit ----------------------------------------------------------------------------------
