@@ -141,6 +141,11 @@ def refused(tmp_path: Path) -> Callable[..., Finding]:
             "starts from x/bob:1, which is not allowed here",
         ),
         ({"Dockerfile": f"FROM x/build-step:0{CMD}"}, "base-image", "which is not allowed here"),
+        (
+            {"Dockerfile": f"FROM a/b/library/python:3.12-slim{CMD}"},
+            "base-image",
+            "not allowed here",
+        ),
         ({"Dockerfile": f"FROM sha256:base{CMD}"}, "base-image", "which is not allowed here"),
         (
             {"Dockerfile": f"{TOP}COPY --from=x/bob:1 /srv /srv{CMD}"},

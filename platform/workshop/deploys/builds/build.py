@@ -9,6 +9,7 @@ not counted).
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -32,7 +33,8 @@ _SLACK_SECONDS = 30
 _WHOLE_BUILD = 2
 """A build may write this many times what one of its steps may."""
 _ROOT = "0:0"
-_OFFICIAL = ("docker.io/", "index.docker.io/", "library/")
+_OFFICIAL = re.compile(r"^(?:[a-z0-9.-]+/)?library/")
+"""What may stand before the name of an image that belongs to nobody in particular."""
 
 
 @dataclass(frozen=True)
@@ -158,9 +160,7 @@ class _Build:
 
     def _parent(self, line: int, reference: str) -> Parent:
         """Find what FROM names, if it may be named."""
-        job, plain = self.job, reference
-        for prefix in _OFFICIAL:
-            plain = plain.removeprefix(prefix)
+        job, plain = self.job, _OFFICIAL.sub("", reference, count=1)
         allowed = tuple(dict.fromkeys((job.base_reference, *job.images)))
         if plain in {job.base, job.base_reference}:
             plain = job.base
