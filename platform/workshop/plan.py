@@ -435,7 +435,7 @@ class _Planner:
             for image in ours
             if image.role is not Role.BUILD
         ]
-        # Newest first and one after the other: the engine would lose track of parents otherwise.
+        # One line for all: a class that builds all day has dozens.
         steps = tuple(image.tag for image in ours if image.role is Role.BUILD)
         if steps:
             name = f"{len(steps)} steps of builds"

@@ -11,6 +11,7 @@ import subprocess
 import tarfile
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from typing import IO, TYPE_CHECKING, Any
 
 import pytest
@@ -219,6 +220,27 @@ def test_image_built_on_ours_is_not_ours(
         assert theirs.tag not in [image.tag for image in engine.observe(owner.workshop).images]
     finally:
         engine.remove_image(theirs.tag)
+
+
+def test_names_of_one_image_removed_at_once_leave_nothing(
+    engine: DockerEngine, owner: Owner, base: str
+) -> None:
+    """Teardown lets many go at the same time; the engine by itself loses its way over that."""
+    for number in range(10):
+        tags = [f"{owner.workshop}/{name}:{number}" for name in ("one", "two", "three", "child")]
+        made = engine._api.create_container(base, command="x")["Id"]
+        image = engine._api.commit(made, *tags[0].split(":"), conf={"Env": [f"N={number}"]})["Id"]
+        engine._api.remove_container(made)
+        for tag in tags[1:3]:
+            engine._api.tag(image, *tag.split(":"))
+        made = engine._api.create_container(tags[0], command="x")["Id"]
+        child = engine._api.commit(made, *tags[3].split(":"))["Id"]
+        engine._api.remove_container(made)
+        with ThreadPoolExecutor(len(tags)) as pool:
+            list(pool.map(engine.remove_image, tags))
+
+        there = {item["Id"] for item in engine._api.images(all=True)}
+        assert not there & {image, child}
 
 
 def test_secrets_are_not_in_any_process_list(engine: DockerEngine, running: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from typing import TYPE_CHECKING
 
 import docker
@@ -22,6 +23,20 @@ BUILD_SECONDS = 600
 """Longest silence of a build or pull: installing packages can be quiet for minutes."""
 MAX_CONNECTIONS = 16
 _CONFLICT = 409
+
+
+_one_removal = threading.Lock()
+
+
+def forget_image(client: docker.APIClient, reference: str) -> None:
+    """Drop one name of an image, which goes with its last one; none is no fault.
+
+    One at a time: an engine that removes names of one image, or of its parent, at once answers
+    "unrecognized image ID" and may leave an image without any name, which nobody finds any more
+    (seen with 20.10).
+    """
+    with _one_removal, contextlib.suppress(NotFound), mapped():
+        client.remove_image(reference)
 
 
 def connect(base_url: str | None, seconds: int) -> docker.APIClient:

@@ -10,14 +10,20 @@ import contextlib
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from docker.errors import APIError, ImageNotFound
+from docker.errors import APIError
 from docker.errors import NotFound as DockerNotFound
 from docker.types import IPAMConfig, IPAMPool, LogConfig, Mount, Ulimit
 
 from workshop import labels
 from workshop.engines import builder, terminal
 from workshop.engines.base import STOP_SECONDS, EngineInfo
-from workshop.engines.connection import BUILD_SECONDS, CALL_SECONDS, connect, mapped
+from workshop.engines.connection import (
+    BUILD_SECONDS,
+    CALL_SECONDS,
+    connect,
+    forget_image,
+    mapped,
+)
 from workshop.errors import BuildFailed, EngineError, EngineUnreachable
 from workshop.labels import Role
 from workshop.limits import MIB
@@ -139,8 +145,7 @@ class DockerEngine:
             )
 
     def remove_image(self, tag: str) -> None:
-        with mapped(), contextlib.suppress(ImageNotFound, DockerNotFound):
-            self._api.remove_image(tag)
+        forget_image(self._api, tag)
 
     # -- networks -----------------------------------------------------------------------------
 

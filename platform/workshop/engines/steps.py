@@ -27,7 +27,13 @@ from docker.utils import decode_json_header
 from docker.utils.socket import frames_iter
 
 from workshop.deploys.builds.steps import Call, End, Ended, Kind, Parent, Room, Watch
-from workshop.engines.connection import BUILD_SECONDS, CALL_SECONDS, connect, mapped
+from workshop.engines.connection import (
+    BUILD_SECONDS,
+    CALL_SECONDS,
+    connect,
+    forget_image,
+    mapped,
+)
 from workshop.errors import NotFound
 
 if TYPE_CHECKING:
@@ -102,8 +108,7 @@ class DockerSteps:
             used = {tag: self._last_use(tag) for tag in tags}
             old = sorted(tags, key=lambda tag: used[tag], reverse=True)[keep:]
             for tag in old:
-                with contextlib.suppress(ImageNotFound, DockerNotFound):
-                    self._api.remove_image(tag)
+                forget_image(self._api, tag)
         return len(old)
 
     def _last_use(self, tag: str) -> str:

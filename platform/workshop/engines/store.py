@@ -12,7 +12,13 @@ from docker.errors import NotFound as DockerNotFound
 
 from workshop.deploys.images.policy import ImageFacts
 from workshop.deploys.images.store import NoSuchPlatform, PullRefused, RegistryAway
-from workshop.engines.connection import BUILD_SECONDS, CALL_SECONDS, connect, mapped
+from workshop.engines.connection import (
+    BUILD_SECONDS,
+    CALL_SECONDS,
+    connect,
+    forget_image,
+    mapped,
+)
 from workshop.errors import EngineError, NotFound
 
 if TYPE_CHECKING:
@@ -119,8 +125,7 @@ class DockerStore:
 
     def untag(self, reference: str) -> None:
         """Drop one name of an image; the image goes with its last one."""
-        with contextlib.suppress(NotFound), mapped():
-            self._api.remove_image(reference)
+        forget_image(self._api, reference)
 
 
 @contextlib.contextmanager
