@@ -12,12 +12,27 @@ from typing import TYPE_CHECKING, Any
 import docker
 from docker.errors import ImageNotFound
 
-from workshop import labels
+from workshop import base_image, labels, sources
+from workshop.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from workshop.engines.base import Engine
+
 NAME = "testlayers"
+
+
+def base(engine: Engine) -> str:
+    """Find the product's base image, or make it, once for the whole session."""
+    settings = Settings()
+    tag = sources.base_tag(settings)
+    if not any(image.tag == tag for image in engine.observe("").images):
+        base_image.provide(engine, tag, settings, lambda _: None)
+    client: Any = docker.from_env()
+    _hold(client, tag)
+    client.close()
+    return tag
 
 
 def keep(workshop: str) -> None:

@@ -26,13 +26,12 @@ import docker
 from docker.errors import ImageNotFound, NotFound
 
 from tests import layers
-from workshop import base_image, resources, sources
+from workshop import resources
 from workshop.deploys import registry
 from workshop.engines.docker import DockerEngine
 from workshop.intake import config as intake
 from workshop.intake.tokens import SERVICE, Access, Signer, make_pair
 from workshop.labels import NAME, ROLE, Role
-from workshop.settings import load
 from workshop.specs import ImageSpec
 
 if TYPE_CHECKING:
@@ -225,7 +224,7 @@ def running(directory: Path) -> Iterator[Registry]:
     ip = f"127.{random.randint(200, 250)}.{8 * random.randint(0, 31)}.1"
     config, data = directory / "registry", directory / "data"
     signer = _configure(config, data, ip)
-    tag = _image(directory)
+    tag = _image()
     deaf = threading.Event()
     with _api() as api, _neighbour(ip, signer, deaf) as announced:
         host = api.create_host_config(
@@ -266,7 +265,7 @@ def _configure(config: Path, data: Path, ip: str) -> Signer:
     return Signer.load(config)
 
 
-def _image(directory: Path) -> str:
+def _image() -> str:
     """Build the product's image once for the session; `layers.forget` removes it."""
     tag = f"{layers.NAME}/registry:lab"
     engine = DockerEngine()
@@ -275,12 +274,8 @@ def _image(directory: Path) -> str:
         try:
             api.inspect_image(tag)
         except ImageNotFound:
-            settings = load(directory)
-            base = sources.base_tag(settings)
-            if not any(base in (item["RepoTags"] or ()) for item in api.images()):
-                base_image.provide(engine, base, settings, lambda _line: None)
             context = resources.images() / "registry"
-            engine.build(ImageSpec(tag, Role.APP, context, base=base), marks)
+            engine.build(ImageSpec(tag, Role.APP, context, base=layers.base(engine)), marks)
     engine.close()
     return tag
 

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests import layers
 from tests.deploys.test_build import CMD, TOP, pack
-from workshop import base_image, context, labels, resources, sources
+from workshop import context, labels, resources
 from workshop.deploys.builds.build import BuildJob, Built, build
 from workshop.deploys.failure import DeployFailed
 from workshop.engines.steps import DockerSteps
 from workshop.labels import Role
 from workshop.limits import MIB
-from workshop.settings import Settings
 from workshop.specs import ImageSpec
 
 if TYPE_CHECKING:
@@ -100,11 +100,7 @@ def way(docker_engine: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 @contextlib.contextmanager
 def images(engine: Any, name: str) -> Iterator[tuple[str, str]]:
     """Make the base image and the one of both parts; remove what was not there before."""
-    settings = Settings()
-    base, tag = sources.base_tag(settings), f"{name}/egress:1"
-    made_base = not any(item.tag == base for item in engine.observe("").images)
-    if made_base:
-        base_image.provide(engine, base, settings, lambda _: None)
+    base, tag = layers.base(engine), f"{name}/egress:1"
     marks = {labels.NAME: name, labels.ROLE: "egress"}
     place = resources.package() / "images" / "egress"
     try:
@@ -114,8 +110,6 @@ def images(engine: Any, name: str) -> Iterator[tuple[str, str]]:
         for image in engine.observe(name).images:
             if image.workshop == name:
                 engine.remove_image(image.tag)
-        if made_base:
-            engine.remove_image(base)
 
 
 def start_parts(way: Way, tag: str, listen: str, names: dict[str, str]) -> None:

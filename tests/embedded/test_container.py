@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 import pytest
 
+from tests import layers
 from workshop.embedded.chat import MODEL
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def toy(docker_engine: Any) -> Iterator[Toy]:
     import docker
 
     client = docker.from_env()
-    base = _base(docker_engine)
+    base = layers.base(docker_engine)
     tag = f"embedded-test/{uuid.uuid4().hex[:10]}"
     client.images.build(
         path=str(PACKAGE),
@@ -242,17 +243,6 @@ def _until(condition: Any, seconds: float = 30) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not come to that"
         time.sleep(0.05)
-
-
-def _base(engine: Any) -> str:
-    from workshop import base_image, sources
-    from workshop.settings import Settings
-
-    settings = Settings()
-    tag = sources.base_tag(settings)
-    if not any(image.tag == tag for image in engine.observe("", [tag]).images):
-        base_image.provide(engine, tag, settings, lambda _: None)
-    return tag
 
 
 def _ready(container: Any) -> Toy:

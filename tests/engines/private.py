@@ -27,7 +27,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import docker
 
-from workshop import base_image, starting
+from tests import layers
+from workshop import starting
 from workshop.engines.docker import DockerEngine
 from workshop.health import fetch
 from workshop.labels import Role
@@ -190,18 +191,16 @@ class PrivateEngine:
         work = Workspace(roster, lambda: engine)
         seen = survey(work)
         there = {image.tag for image in seen.observed.images}
+        layers.base(engine)
         for spec in seen.desired.images:
-            if spec.tag in there:
-                continue
-            if spec.role is Role.BASE:
-                base_image.provide(engine, spec.tag, work.settings, lambda _: None)
-            else:
+            if spec.tag not in there and spec.role is not Role.BASE:
                 engine.build(spec, seen.desired.owner.labels(spec.role))
+        layers.keep(work.roster.name)
         tags = [spec.tag for spec in seen.desired.images]
         with subprocess.Popen(["docker", "save", *tags], stdout=subprocess.PIPE) as saving:
             loading = ["docker", "--host", self.endpoint, "load", "--quiet"]
             subprocess.run(loading, stdin=saving.stdout, stdout=subprocess.DEVNULL, check=True)
-        # The base image is shared by every workshop of the machine's engine and stays there.
+        # Layers and base image stay for the next one; the session removes them at its end.
         for spec in seen.desired.images:
             if spec.tag not in there and spec.role is not Role.BASE:
                 engine.remove_image(spec.tag)

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests import layers
 from tests.proxy.lab import free_port
 from tests.template_files.files import COMPOSE, TEMPLATE, breakages, copy_app, read_yaml
-from workshop import base_image, sources
 from workshop.limits import MIB, Limits
-from workshop.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -124,16 +123,9 @@ class Composed:
 
 
 @pytest.fixture
-def base(docker_engine: DockerEngine) -> Iterator[str]:
-    """Find the base image, or make it for this test."""
-    settings = Settings()
-    tag = sources.base_tag(settings)
-    if any(image.tag == tag for image in docker_engine.observe("", [tag]).images):
-        yield tag
-        return
-    base_image.provide(docker_engine, tag, settings, lambda _: None)
-    yield tag
-    docker_engine.remove_image(tag)
+def base(docker_engine: DockerEngine) -> str:
+    """Find the base image, or make it."""
+    return layers.base(docker_engine)
 
 
 @pytest.fixture

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import docker
 
+from tests import layers
 from tests.deploys.broken.apps import PYTHON
-from workshop import base_image, sources
 from workshop.engines.remains import DockerRemains
 from workshop.labels import Role
 from workshop.limits import MIB, Limits
-from workshop.settings import Settings
 from workshop.specs import ContainerSpec, ImageSpec, NetworkSpec, Owner
 
 if TYPE_CHECKING:
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 SUBNET, GATEWAY, IP_RANGE = "10.231.48.0/22", "10.231.48.1", "10.231.50.0/23"
 SECRET = "wk-ada-1-correcthorsebattery"  # noqa: S105 - nobody's
 _PACKED = "ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\nWORKDIR /srv\nCOPY . .\n"
-_HELD = "testbase:latest"
 
 
 @dataclass
@@ -121,32 +119,15 @@ def stage(engine: DockerEngine, name: str) -> Iterator[Stage]:
     """Set the stage, and leave nothing of it."""
     owner = Owner(name, "run1", "/somewhere")
     network = NetworkSpec(f"{name}-open-0", f"wsp{name[1:9]}", SUBNET, GATEWAY, IP_RANGE)
-    with _python_base(engine) as base:
-        marks = {**owner.labels(Role.SEAT), "workshop.helper": name}
-        remains = DockerRemains(base, marks)
-        engine.create_network(network, owner)
-        try:
-            yield Stage(engine, owner, network.name, base, remains, marks)
-        finally:
-            remains.close()
-            _clear(engine, owner)
-
-
-@contextlib.contextmanager
-def _python_base(engine: DockerEngine) -> Iterator[str]:
-    """Find an image with Python, or make the product's own."""
-    settings = Settings()
-    wanted = sources.base_tag(settings)
-    there = {image.tag for image in engine.observe("", [_HELD]).images}
-    found = next((tag for tag in (wanted, _HELD) if tag in there), None)
-    if found:
-        yield found
-        return
-    base_image.provide(engine, wanted, settings, lambda _: None)
+    base = layers.base(engine)
+    marks = {**owner.labels(Role.SEAT), "workshop.helper": name}
+    remains = DockerRemains(base, marks)
+    engine.create_network(network, owner)
     try:
-        yield wanted
+        yield Stage(engine, owner, network.name, base, remains, marks)
     finally:
-        engine.remove_image(wanted)
+        remains.close()
+        _clear(engine, owner)
 
 
 def _clear(engine: DockerEngine, owner: Owner) -> None:
