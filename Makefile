@@ -62,9 +62,8 @@ bench: setup engine test-tools ## Measure provisioning, the edge and the gateway
 	@echo "==> Deploys against the bare engine, and a whole class at once"
 	@$(VENV)/python bench/deploy.py
 
-torture: setup engine ## Restart and kill at random for ten minutes; nobody may answer under a wrong name
-	@echo "==> Restarts in random order, and kills of a private engine"
-	@$(VENV)/python bench/identity.py
+torture: setup engine test-tools ## Attack, kill and flood for an hour or two; ends with a table of figures
+	@$(VENV)/python -m bench.torture $(PARTS)
 
 fmt: setup ## Format and mend what ruff can mend
 	@echo "==> ruff"

@@ -256,7 +256,7 @@ def test_seat_that_exits_at_once_is_named_and_stops_nobody(room: Class) -> None:
 def test_restarts_in_any_order_never_swap_seats(room: Class) -> None:
     """Rounds of stopping all and starting them in another order: nobody under a wrong name.
 
-    Twenty rounds with thirty seats, and engine kills, are in bench/identity.py.
+    Twenty rounds with thirty seats, and engine kills, are in bench/torture/identity.py.
     """
     order = random.Random(20)
     seats = {name: item for name, item in room.containers().items() if name != "edge"}

@@ -1,4 +1,4 @@
-"""Does anybody ever get somebody else's seat: `python bench/identity.py --seats 30 --rounds 20`.
+"""Nobody ever gets somebody else's seat, in whatever order the engine brings seats back.
 
 Each round stops every seat and starts all of them again in an order drawn anew, through the
 engine's own API, which is what a crash, an upgrade or a helper at the keyboard does. All the while
@@ -12,10 +12,8 @@ root. The images come from the machine's engine.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import random
-import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -23,21 +21,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "platform")]
-
-from tests.engines.private import (  # noqa: E402 - the source tree is not installed here
-    lacking,
-    private_engine,
-    write_class,
-)
+from bench.torture.figure import Figure
+from tests.engines.private import PrivateEngine, lacking, private_engine, write_class
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tests.engines.private import PrivateEngine
+    from collections.abc import Callable, Iterator
 
 PORT = 18472
+SEATS, ROUNDS, KILLS = 30, 20, 3
 WORKERS = 6
 STOP_SECONDS = 3
 SETTLE_SECONDS = 120.0
@@ -103,31 +94,28 @@ def _each(seats: list[str], act: Callable[..., object]) -> None:
         list(pool.map(act, seats))
 
 
-def main() -> int:
-    """Run the rounds and the kills; exit 1 when a single answer was wrong or missing."""
-    arguments = _arguments()
+def measure() -> Iterator[Figure]:
+    """Run the rounds and the kills; a single wrong or missing answer is too many."""
     if reason := lacking():
-        sys.exit(reason)
-    random.seed(arguments.seed)
-    names = [f"p{number:03}" for number in range(arguments.seats)]
+        raise RuntimeError(reason)
+    names = [f"p{number:03}" for number in range(SEATS)]
     tally = Tally()
     with tempfile.TemporaryDirectory() as directory, private_engine() as engine:
         roster = write_class(Path(directory, "class"), PORT, names)
         engine.take_images(roster)
         room = Class(engine, roster, names)
         room.provision()
-        for number in range(1, arguments.rounds + 1):
+        for number in range(1, ROUNDS + 1):
             _measured(f"round {number}: restarted in random order", room.shuffle, room, tally)
-        for number in range(1, arguments.kills + 1):
+        for number in range(1, KILLS + 1):
             _measured(
                 f"kill {number}: engine killed, provisioned", lambda: _kill(room), room, tally
             )
     for line in tally.wrong:
         print(line)
-    asked = f"{arguments.seats}*{arguments.rounds + arguments.kills}"
-    print(f"names heard: {tally.answers}; silent seats: {tally.silent} of {asked}")
-    print(f"wrong answers: {len(tally.wrong)} of {asked}")
-    return 1 if tally.wrong or tally.silent else 0
+    asked = f"{SEATS} seats, {ROUNDS} orders, {KILLS} kills, {tally.answers:,} names heard"
+    yield Figure("wrong-seat answers", "0", f"{len(tally.wrong)} ({asked})", not tally.wrong)
+    yield Figure("seats that stay silent", "0", str(tally.silent), not tally.silent)
 
 
 def _kill(room: Class) -> None:
@@ -145,18 +133,3 @@ def _measured(title: str, act: Callable[[], None], room: Class, tally: Tally) ->
     seconds = time.monotonic() - begun
     wrong, silent = len(tally.wrong) - before, tally.silent - silent
     print(f"{title}: {wrong} wrong, {silent} silent, {seconds:.1f} s", flush=True)
-
-
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--seats", type=int, default=30)
-    parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--kills", type=int, default=3)
-    parser.add_argument(
-        "--seed", type=int, default=None, help="repeat the orders of an earlier run"
-    )
-    return parser.parse_args()
-
-
-if __name__ == "__main__":
-    sys.exit(main())
