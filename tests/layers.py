@@ -7,6 +7,11 @@ stays because another "workshop" has an image. Everything goes at the end of the
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import os
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import docker
@@ -20,18 +25,21 @@ if TYPE_CHECKING:
 
     from workshop.engines.base import Engine
 
-NAME = "testlayers"
+_PREFIX = "testlayers"
+NAME = f"{_PREFIX}{os.getpid()}"
+"""Of this very session: several may share the engine."""
 
 
 def base(engine: Engine) -> str:
     """Find the product's base image, or make it, once for the whole session."""
     settings = Settings()
     tag = sources.base_tag(settings)
-    if not any(image.tag == tag for image in engine.observe("").images):
-        base_image.provide(engine, tag, settings, lambda _: None)
-    client: Any = docker.from_env()
-    _hold(client, tag)
-    client.close()
+    with _alone():
+        if not any(image.tag == tag for image in engine.observe("").images):
+            base_image.provide(engine, tag, settings, lambda _: None)
+        client: Any = docker.from_env()
+        _hold(client, tag)
+        client.close()
     return tag
 
 
@@ -50,14 +58,33 @@ def keep(workshop: str) -> None:
 def forget() -> None:
     """Remove what was kept, and the base image if no workshop is left that uses it."""
     client: Any = docker.from_env()
-    kept = [tag for tag in _tags(client) if tag.startswith(f"{NAME}/")]
-    for tag in kept:
-        client.images.remove(tag)
-    in_use = any("/" in tag and not tag.startswith(f"{NAME}/") for tag in _own(client))
-    for tag in _tags(client):
-        if kept and not in_use and tag.startswith(f"{labels.BASE_REPOSITORY}:"):
+    with _alone():
+        kept = [tag for tag in _tags(client) if _is_over(tag)]
+        for tag in kept:
             client.images.remove(tag)
+        in_use = any("/" in tag for tag in _own(client))
+        for tag in _tags(client):
+            if kept and not in_use and tag.startswith(f"{labels.BASE_REPOSITORY}:"):
+                client.images.remove(tag)
     client.close()
+
+
+def _is_over(tag: str) -> bool:
+    """Tell what this session kept, or one that was killed before it could clear up."""
+    if not tag.startswith(_PREFIX):
+        return False
+    process = tag.partition("/")[0].removeprefix(_PREFIX)
+    return process == str(os.getpid()) or not Path("/proc", process).exists()
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """Let one session at a time make or remove what all stand on."""
+    with Path(tempfile.gettempdir(), "workshop-test-layers.lock").open(
+        "w", encoding="ascii"
+    ) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _hold(client: Any, base: str) -> None:
@@ -74,10 +101,11 @@ def _hold(client: Any, base: str) -> None:
 
 
 def _own(client: Any) -> Iterator[str]:
-    for image in client.images.list(filters={"label": labels.NAME}):
-        yield from image.tags
+    for image in client.api.images(filters={"label": labels.NAME}):
+        yield from image["RepoTags"] or ()
 
 
 def _tags(client: Any) -> Iterator[str]:
-    for image in client.images.list():
-        yield from image.tags
+    # Not client.images.list(): it looks at each image again, which may be gone by then.
+    for image in client.api.images():
+        yield from image["RepoTags"] or ()

@@ -94,12 +94,16 @@ def provisioned(
         fill: puts sources into the directory before the roster is written.
 
     """
+    layers.base(engine)
     with socket.create_server(("", 0)) as free:
         port = free.getsockname()[1]
     name = f"{name}-{os.getpid()}"
     room = Class(directory, name, port)
     fill(directory)
-    (directory / "participants.yaml").write_text(roster.format(name=name, port=port))
+    # Classes that begin at the same moment in sessions side by side must not choose the same one.
+    own = f"workshop:\n  network: 10.{100 + os.getpid() % 100}.8.0/21\n"
+    text = roster.format(name=name, port=port).replace("workshop:\n", own, 1)
+    (directory / "participants.yaml").write_text(text)
     try:
         document = room.json("provision")
         assert document["ok"], document

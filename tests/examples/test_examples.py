@@ -65,7 +65,8 @@ def copy_sources(directory: Path) -> None:
 def figures(room: Class) -> dict[str, tuple[float, float]]:
     """Ask the engine for each seat's memory in MiB and its share of a processor in percent."""
     said = subprocess.run(
-        ["docker", "stats", "--no-stream", "--format", "{{.ID}} {{.MemUsage}} {{.CPUPerc}}"],
+        ["docker", "stats", "--no-stream", "--format", "{{.ID}} {{.MemUsage}} {{.CPUPerc}}"]
+        + list(room.containers().values()),
         capture_output=True,
         text=True,
         check=True,

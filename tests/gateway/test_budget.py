@@ -109,6 +109,7 @@ def test_seed_from_the_ledger_counts_for_seat_and_class() -> None:
         budgets.reserve(seat("eve"), Budget(tokens=100), Cost(1, 0))
 
 
+@pytest.mark.alone
 def test_hundred_parallel_requests_overrun_by_one_reservation_at_most(lab: Lab) -> None:
     """Twenty rounds of a hundred at the edge of the budget; the bench does a hundred rounds."""
     body = {"model": "small", "max_tokens": 100, "messages": [{"role": "user", "content": "hi"}]}
@@ -130,7 +131,8 @@ def test_hundred_parallel_requests_overrun_by_one_reservation_at_most(lab: Lab) 
                 name = f"seat{number}"
                 codes = await storm(client, name)
                 spent = lab.running.budgets.spent(name, Window.DAY).tokens
-                assert set(codes) <= {200, 429}
+                # On a busy machine some may be held back; what counts is what was spent.
+                assert set(codes) <= {200, 429, 503}
                 assert 200 in codes
                 assert 429 in codes
                 assert spent == 12 * codes.count(200)

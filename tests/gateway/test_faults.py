@@ -138,6 +138,7 @@ def test_retry_after_is_honoured(lab: Lab) -> None:
     assert time.monotonic() - began >= 0.6
 
 
+@pytest.mark.alone
 def test_second_upstream_answers_for_the_first(lab: Lab) -> None:
     """A dead first choice costs one wait; after that it is left alone, then tried again."""
     dead = upstream(f"http://127.0.0.1:{free_port()}/v1", "dead")

@@ -150,6 +150,7 @@ def test_broken_books_stop_the_spending_until_they_are_replaced(lab: Lab) -> Non
     assert lab.ask().status_code == 200
 
 
+@pytest.mark.alone
 def test_refusals_of_a_loop_are_few_rows(lab: Lab) -> None:
     """A loop against an empty budget does not fill the disk; the metrics count all of it."""
     lab.configure(seats=(seat("ada", budget=Budget(tokens=1)), seat("bob")))

@@ -163,6 +163,7 @@ def test_waiting_stream_hears_its_place_then_its_answer(lab: Lab) -> None:
     assert lab.rows()[1]["queue_ms"] > 500
 
 
+@pytest.mark.alone
 def test_waiting_too_long_ends_the_stream_with_an_error(lab: Lab) -> None:
     """A failure after the first word comes as an event."""
     _narrow(lab, queue_seconds=0.7)

@@ -37,7 +37,7 @@ def room(docker_engine: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     (config / registries.FILE).write_text(registries.config(said), "utf-8")
     storage = directory / "storage"
     storage.chmod(0o777)
-    tag = registry_lab._image(directory)
+    tag = registry_lab._image()
     with registry_lab._api() as api:
         host = api.create_host_config(
             network_mode="host",
