@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.engines.scene import BRIDGE, IP_RANGE, SUBNET
+from tests.engines.scene import network_of
 from workshop.labels import Role
-from workshop.specs import NetworkSpec, Owner
+from workshop.specs import Owner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from workshop.engines.base import Engine
+    from workshop.specs import NetworkSpec
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +61,6 @@ def base(engine: Engine, owner: Owner, rootfs: Path) -> Iterator[str]:
 @pytest.fixture
 def network(engine: Engine, owner: Owner) -> NetworkSpec:
     """Create the network of one shard."""
-    spec = NetworkSpec(
-        f"{owner.workshop}-open-0", f"wsp{owner.workshop[1:9]}", SUBNET, BRIDGE, IP_RANGE
-    )
+    spec = network_of(owner)
     engine.create_network(spec, owner)
     return spec

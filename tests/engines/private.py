@@ -59,12 +59,13 @@ def lacking() -> str:
 
 
 @contextlib.contextmanager
-def private_engine() -> Iterator[PrivateEngine]:
+def private_engine(*, default_bridge: bool = False) -> Iterator[PrivateEngine]:
     """Run an engine for the length of the block, then remove every trace of it."""
     clear_abandoned()
     name = f"{_PREFIX}{os.getpid()}x{uuid.uuid4().hex[:4]}"
     # A socket's path has at most 107 characters, which pytest's directories use up.
     engine = PrivateEngine(name, Path(tempfile.mkdtemp(prefix=f"{name}-", dir=_HOME)))
+    engine.default_bridge = default_bridge
     try:
         engine.prepare()
         engine.start()
@@ -90,6 +91,8 @@ class PrivateEngine:
     """Of the network namespace and the control group."""
     directory: Path
     """Images, containers, sockets and the log."""
+    default_bridge: bool = False
+    """Whether it has the bridge that engines have unless told otherwise."""
     process: subprocess.Popen[bytes] | None = None
     _inside: ThreadPoolExecutor | None = field(default=None, repr=False)
 
@@ -124,8 +127,9 @@ class PrivateEngine:
             "host": self.endpoint,
             "cgroup-parent": f"/{self.name}",
             "exec-opt": "native.cgroupdriver=cgroupfs",
-            "bridge": "none",
         }
+        if not self.default_bridge:
+            options["bridge"] = "none"
         # A killed engine leaves these behind; its containerd died with it, but the engine waits
         # for it in vain while the machine's first process has not reaped it yet.
         for stale in ("pid", "exec/containerd/containerd.pid"):
@@ -207,17 +211,23 @@ class PrivateEngine:
         engine.close()
         return tags
 
-    def begin(self, roster: Path, *words: str) -> subprocess.Popen[str]:
-        """Start a ``workshop`` command inside the namespace; its output is collected."""
+    def begin(
+        self, roster: Path, *words: str, endpoint: str = "", ahead: Iterable[str] = ()
+    ) -> subprocess.Popen[str]:
+        """Start a ``workshop`` command inside the namespace; its output is collected.
+
+        It reaches the engine at another ``endpoint`` where one is given; what is ``ahead`` of the
+        command starts it, such as ``faketime +1d``.
+        """
         environment = {
             **os.environ,
-            "DOCKER_HOST": self.endpoint,
+            "DOCKER_HOST": endpoint or self.endpoint,
             "PYTHONPATH": str(ROOT / "platform"),
             "NO_COLOR": "1",
         }
         command = [sys.executable, "-m", "workshop", *words, "--roster", str(roster)]
         return subprocess.Popen(
-            [*self._enter_with(), *command],
+            [*self._enter_with(), *ahead, *command],
             env=environment,
             text=True,
             stdin=subprocess.DEVNULL,
@@ -277,6 +287,16 @@ class PrivateEngine:
             RuntimeError: something is left, and what.
 
         """
+        self.power_off()
+        shutil.rmtree(self.directory, ignore_errors=True)
+        if left := self.traces():
+            raise RuntimeError(f"left of a private engine: {'; '.join(left)}")
+
+    def power_off(self) -> None:
+        """Take away all that a machine loses with its power: processes, network, firewall, /run.
+
+        What is on disk stays; after :meth:`prepare`, :meth:`start` is the engine's first start.
+        """
         if self._inside is not None:
             self._inside.shutdown()
         shim_sockets = [_socket_of(path) for path in self.directory.glob("exec/**/address")]
@@ -289,14 +309,13 @@ class PrivateEngine:
         if self.namespace.exists():
             subprocess.run(["ip", "netns", "delete", self.name], check=True)
         for group in _control_groups(self.name):
-            for path in sorted(group.glob("**/"), key=lambda path: -len(path.parts)):
-                with contextlib.suppress(FileNotFoundError):
+            # Another test run may be clearing the same abandoned engine.
+            with contextlib.suppress(FileNotFoundError):
+                for path in sorted(group.glob("**/"), key=lambda path: -len(path.parts)):
                     path.rmdir()
-        for path in shim_sockets:
+        for path in (*shim_sockets, self.directory / "sock", self.directory / "pid"):
             path.unlink(missing_ok=True)
-        shutil.rmtree(self.directory, ignore_errors=True)
-        if left := self.traces():
-            raise RuntimeError(f"left of a private engine: {'; '.join(left)}")
+        shutil.rmtree(self.directory / "exec", ignore_errors=True)
 
     def traces(self) -> list[str]:
         """Name everything of this engine that is on the machine."""

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 from workshop.labels import Role
 from workshop.limits import MIB, Limits
-from workshop.specs import ContainerSpec, Owner
+from workshop.specs import ContainerSpec, NetworkSpec, Owner
 
-SUBNET = "10.231.8.0/22"
-BRIDGE = "10.231.8.1"
-IP_RANGE = "10.231.10.0/23"
+_START, _THIRD = f"10.{random.randrange(232, 240)}", 4 * random.randrange(64)
+"""Several runs share the engine: each process has a network that the others are not likely to have."""
+SUBNET = f"{_START}.{_THIRD}.0/22"
+BRIDGE = f"{_START}.{_THIRD}.1"
+IP_RANGE = f"{_START}.{_THIRD + 2}.0/23"
+
+
+def place(number: int) -> str:
+    """Give an address of that network; the first for a seat is 2."""
+    return f"{_START}.{_THIRD}.{number}"
 
 
 def seat(
@@ -27,7 +35,13 @@ def seat(
         "env": {"GREETING": "a b\n$c"},
         "slot": slot,
         "network": f"{owner.workshop}-open-0",
-        "address": f"10.231.8.{2 + slot}",
+        "address": place(2 + slot),
         "command": ("sleep", "3600"),
     }
     return ContainerSpec(**{**fields, **changes})
+
+
+def network_of(owner: Owner) -> NetworkSpec:
+    """Specify the network of one shard."""
+    bridge = f"wsp{owner.workshop[1:9]}"
+    return NetworkSpec(f"{owner.workshop}-open-0", bridge, SUBNET, BRIDGE, IP_RANGE)

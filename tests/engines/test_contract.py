@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.engines.scene import SUBNET, seat
+from tests.engines.scene import SUBNET, place, seat
 from workshop.engines.memory import MemoryEngine
 from workshop.errors import BuildFailed, EngineError, NotFound
 from workshop.labels import Role
@@ -76,7 +76,7 @@ def test_started_seat_has_its_own_address(
     engine.start(engine.create(seat(owner, base, slot=3), owner))
     (found,) = engine.observe(owner.workshop).containers
 
-    assert (found.state, found.address) == (State.RUNNING, "10.231.8.5")
+    assert (found.state, found.address) == (State.RUNNING, place(5))
 
 
 def test_killed_seat_is_observed_as_exited(
@@ -104,7 +104,7 @@ def test_restarted_seat_is_the_same_container(
     engine.restart(container)
     (found,) = engine.observe(owner.workshop).containers
 
-    assert (found.id, found.state, found.address) == (container, State.RUNNING, "10.231.8.2")
+    assert (found.id, found.state, found.address) == (container, State.RUNNING, place(2))
 
 
 def test_second_container_of_a_name_is_refused(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from workshop.audit import Facts
     from workshop.observed import Observed
     from workshop.specs import ContainerSpec, ImageSpec, NetworkSpec, Owner
 
@@ -41,6 +42,9 @@ class EngineInfo:
 class Engine(Protocol):
     """A place where containers run."""
 
+    has_kernel: bool
+    """Whether its containers' networks are this machine's, firewall rules included."""
+
     def info(self) -> EngineInfo:
         """Describe the engine; the cheapest proof that it is reachable."""
         ...
@@ -49,6 +53,17 @@ class Engine(Protocol):
         """Take one snapshot of ``workshop``.
 
         ``references`` are images of somebody else's making whose presence matters.
+        """
+        ...
+
+    def facts(self, workshop: str) -> Facts:
+        """Look closely at all that carries the name of ``workshop``: one call a container."""
+        ...
+
+    def altered(self, workshop: str, specs: Sequence[ContainerSpec]) -> Mapping[str, str]:
+        """Say what was changed by hand on containers made from ``specs``, in words, by their id.
+
+        One call a container, so not for every look.
         """
         ...
 
@@ -88,6 +103,10 @@ class Engine(Protocol):
 
     def restart(self, container_id: str) -> None:
         """Stop (SIGTERM, bounded wait) and start a container."""
+        ...
+
+    def once(self, spec: ContainerSpec, owner: Owner) -> tuple[int, str]:
+        """Run a container that does one thing; its exit status and output. Nothing of it stays."""
         ...
 
     def remove(self, container_id: str) -> None:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from docker.errors import APIError
 
 from workshop import context as contexts
+from workshop.engines.connection import BROKEN_OFF, again
 from workshop.errors import BuildFailed
 
 if TYPE_CHECKING:
@@ -52,23 +53,31 @@ def build(api: docker.APIClient, spec: ImageSpec, labels: Mapping[str, str]) -> 
         with _leaving_no_cache(api):
             _with_buildkit(spec, context, labels)
         return
-    arguments = {"BASE_IMAGE": spec.base} if spec.base else {}
     try:
-        with contexts.archive(context, spec.dockerfile) as packed:
-            lines = api.build(
-                fileobj=packed,
-                custom_context=True,
-                dockerfile=spec.dockerfile,
-                tag=spec.tag,
-                buildargs=arguments,
-                labels=dict(labels),
-                rm=True,
-                forcerm=True,
-                decode=True,
-            )
-            _follow(spec, lines)
+        # A second build of the same source finds the first one's steps and ends in the same image.
+        again(lambda: _with_engine(api, spec, context, labels), lambda: None)
+    except BROKEN_OFF:
+        raise
     except (APIError, OSError) as exc:
         raise BuildFailed(f"cannot build {context.name}: {exc}") from exc
+
+
+def _with_engine(
+    api: docker.APIClient, spec: ImageSpec, context: Path, labels: Mapping[str, str]
+) -> None:
+    with contexts.archive(context, spec.dockerfile) as packed:
+        lines = api.build(
+            fileobj=packed,
+            custom_context=True,
+            dockerfile=spec.dockerfile,
+            tag=spec.tag,
+            buildargs={"BASE_IMAGE": spec.base} if spec.base else {},
+            labels=dict(labels),
+            rm=True,
+            forcerm=True,
+            decode=True,
+        )
+        _follow(spec, lines)
 
 
 def _follow(spec: ImageSpec, lines: Iterable[Mapping[str, str]]) -> None:

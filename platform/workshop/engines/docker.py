@@ -7,19 +7,25 @@ inspects every object it returns. Labels are read here and nowhere else.
 from __future__ import annotations
 
 import contextlib
+import posixpath
+import uuid
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from docker.errors import APIError
 from docker.errors import NotFound as DockerNotFound
-from docker.types import IPAMConfig, IPAMPool, LogConfig, Mount, Ulimit
+from docker.types import IPAMConfig, IPAMPool, Mount
 
-from workshop import labels
-from workshop.engines import builder, terminal
+from workshop import host, labels
+from workshop.audit import Facts
+from workshop.engines import alterations, builder, execution, seccomp, terminal, walls
 from workshop.engines.base import STOP_SECONDS, EngineInfo
 from workshop.engines.connection import (
     BUILD_SECONDS,
     CALL_SECONDS,
+    MAX_CONNECTIONS,
+    again,
     connect,
     forget_image,
     mapped,
@@ -28,7 +34,7 @@ from workshop.errors import BuildFailed, EngineError, EngineUnreachable
 from workshop.labels import Role
 from workshop.limits import MIB
 from workshop.observed import Observed, ObservedContainer, ObservedImage, ObservedNetwork, State
-from workshop.specs import NO_NETWORK
+from workshop.specs import NO_NETWORK, SECRETS_PLACE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -41,6 +47,8 @@ _SMALL_BYTES = 16 * MIB
 
 class DockerEngine:
     """An :class:`~workshop.engines.base.Engine` on a Docker daemon of this machine."""
+
+    has_kernel = True
 
     def __init__(self, *, base_url: str | None = None) -> None:
         self._api = connect(base_url, CALL_SECONDS)
@@ -105,6 +113,33 @@ class DockerEngine:
             *(f"volume {name}" for name in volumes if name in existing),
         ]
 
+    def facts(self, workshop: str) -> Facts:
+        with mapped(), ThreadPoolExecutor(MAX_CONNECTIONS) as pool:
+            listed = self._api.containers(all=True, filters=_of(workshop))
+            networks = self._api.networks(filters=_of(workshop))
+            said = self._api.version()
+            return Facts(
+                containers=tuple(filter(None, pool.map(self._inspect, listed))),
+                networks=tuple(networks),
+                security=tuple(self._api.info().get("SecurityOptions") or ()),
+                api=seccomp.version(said["ApiVersion"]),
+                components={item["Name"]: item["Version"] for item in said["Components"]},
+                has_ipv6=host.has_ipv6(),
+            )
+
+    def altered(self, workshop: str, specs: Sequence[ContainerSpec]) -> Mapping[str, str]:
+        with mapped(), ThreadPoolExecutor(MAX_CONNECTIONS) as pool:
+            listed = self._api.containers(all=True, filters=_of(workshop))
+            inspected = list(filter(None, pool.map(self._inspect, listed)))
+        return alterations.altered(specs, inspected, self._api.api_version)
+
+    def _inspect(self, listed: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        try:
+            found: Mapping[str, Any] = self._api.inspect_container(listed["Id"])
+        except DockerNotFound:
+            return None  # a step of a build that has just ended
+        return found
+
     def logs(self, container_id: str, *, tail: int, follow: bool = False) -> Iterator[str]:
         with mapped():
             stream = self._slow.logs(container_id, tail=tail, stream=True, follow=follow)
@@ -140,8 +175,11 @@ class DockerEngine:
         changes = [f'LABEL "{key}"="{value}"' for key, value in labels.items()]
         changes += [f'ENV "{key}"="{value}"' for key, value in env.items()]
         with mapped():
-            self._slow.import_image_from_file(
-                str(archive), repository=repository, tag=version, changes=changes
+            again(
+                lambda: self._slow.import_image_from_file(
+                    str(archive), repository=repository, tag=version, changes=changes
+                ),
+                lambda: tag if self._api.images(tag) else None,
             )
 
     def remove_image(self, tag: str) -> None:
@@ -153,17 +191,24 @@ class DockerEngine:
         marks = {**owner.labels(Role.NETWORK), labels.CONFIG_HASH: spec.config_hash}
         pool = IPAMPool(subnet=spec.subnet, iprange=spec.ip_range, gateway=spec.gateway)
         with mapped():
-            self._api.create_network(
-                spec.name,
-                driver="bridge",
-                ipam=IPAMConfig(pool_configs=[pool]),
-                options={
-                    "com.docker.network.bridge.name": spec.bridge,
-                    "com.docker.network.bridge.enable_icc": "false",
-                },
-                labels=marks,
-                check_duplicate=True,
+            again(
+                lambda: self._api.create_network(
+                    spec.name,
+                    driver="bridge",
+                    ipam=IPAMConfig(pool_configs=[pool]),
+                    options={
+                        "com.docker.network.bridge.name": spec.bridge,
+                        "com.docker.network.bridge.enable_icc": "false",
+                    },
+                    labels=marks,
+                    check_duplicate=True,
+                ),
+                lambda: self._made_network(spec.name, marks),
             )
+
+    def _made_network(self, name: str, marks: Mapping[str, str]) -> object:
+        alike = self._api.networks(names=[name], filters={"label": _pairs(marks)})
+        return next((item for item in alike if item["Name"] == name), None)
 
     def remove_network(self, network_id: str) -> None:
         try:
@@ -182,47 +227,46 @@ class DockerEngine:
     # -- containers ---------------------------------------------------------------------------
 
     def create(self, spec: ContainerSpec, owner: Owner) -> str:
+        marks = _marks(spec, owner)
         with mapped():
-            created = self._api.create_container(
-                spec.image,
-                command=list(spec.command) or None,
-                name=spec.name,
-                hostname=spec.key,
-                user=spec.user,
-                environment=dict(spec.env),
-                labels=_marks(spec, owner),
-                # An image's own health check would run a process in every seat for ever.
-                healthcheck={"test": ["NONE"]},
-                stop_timeout=STOP_SECONDS,
-                host_config=self._host_config(spec),
-                networking_config=self._networking(spec),
+            created: Mapping[str, Any] = again(
+                lambda: self._api.create_container(
+                    spec.image,
+                    command=list(spec.command) or None,
+                    name=spec.name,
+                    hostname=spec.key,
+                    environment=dict(spec.env),
+                    labels=marks,
+                    host_config=self._host_config(spec),
+                    networking_config=self._networking(spec),
+                    **walls.process(spec),
+                ),
+                lambda: self._made_container(spec.name, marks),
             )
         return str(created["Id"])
 
+    def _made_container(self, name: str, marks: Mapping[str, str]) -> Mapping[str, Any] | None:
+        """Find what a call that broke off has made: it bears all the marks and never started."""
+        alike: Any = {"label": _pairs(marks), "status": "created"}
+        listed = self._api.containers(all=True, filters=alike)
+        return next((item for item in listed if f"/{name}" in item["Names"]), None)
+
     def _host_config(self, spec: ContainerSpec) -> Any:  # noqa: ANN401 - the SDK's own dictionary
         return self._api.create_host_config(
-            # nginx reaps its workers itself and must be process 1 to be signalled.
-            init=not spec.reload_on_hup,
-            read_only=True,
-            cap_drop=["ALL"],
-            cap_add=list(spec.capabilities) or None,
-            security_opt=["no-new-privileges:true"],
-            pids_limit=spec.limits.pids,
-            mem_limit=spec.limits.memory,
-            memswap_limit=spec.limits.memory,
-            nano_cpus=int(spec.limits.cpus * 1_000_000_000) or None,
-            shm_size="16m",
-            tmpfs={"/tmp": "rw,noexec,nosuid,nodev,size=32m,nr_inodes=2000"},  # noqa: S108 - inside
-            ulimits=_ulimits(spec),
-            log_config=LogConfig(
-                type="json-file", config={"max-size": spec.log_size, "max-file": "2"}
-            ),
-            restart_policy={"Name": "unless-stopped"},
             binds=_binds(spec),
-            mounts=[_small(path) for path in spec.volumes] or None,
+            mounts=_mounts(replace(spec, volumes=self._volumes(spec))) or None,
             group_add=list(spec.groups) or None,
             network_mode=spec.network or "host",
+            **walls.flags(spec, self._api.api_version),
         )
+
+    def _volumes(self, spec: ContainerSpec) -> tuple[str, ...]:
+        """Find what the image wants kept; of each the engine would make a volume nobody bounds."""
+        found: Any = self._api.inspect_image(spec.image)  # type: ignore[no-untyped-call]
+        config = found.get("Config") or {}
+        declared = map(posixpath.normpath, config.get("Volumes") or ())
+        given = {walls.TMP, *(place for _, place in (*spec.mounts, *spec.data))}
+        return tuple(sorted({*spec.volumes, *declared} - given))
 
     def _networking(self, spec: ContainerSpec) -> Any:  # noqa: ANN401 - the SDK's own dictionary
         if spec.network in {None, NO_NETWORK}:
@@ -244,6 +288,20 @@ class DockerEngine:
         with mapped():
             self._api.restart(container_id, timeout=STOP_SECONDS)
 
+    def once(self, spec: ContainerSpec, owner: Owner) -> tuple[int, str]:
+        # Two commands may look at the same time.
+        named = replace(spec, name=f"{spec.name}.{uuid.uuid4().hex[:8]}")
+        container = self.create(named, owner)
+        try:
+            self.start(container)
+            with mapped():
+                status = int(self._api.wait(container)["StatusCode"])
+                output = self._api.logs(container, stderr=status != 0)
+        finally:
+            with mapped(), contextlib.suppress(DockerNotFound):
+                self._api.remove_container(container, v=True, force=True)
+        return status, output.decode("utf-8", "replace")
+
     def remove(self, container_id: str) -> None:
         with mapped(), contextlib.suppress(DockerNotFound):
             self._api.stop(container_id, timeout=STOP_SECONDS)
@@ -251,13 +309,15 @@ class DockerEngine:
 
     def run(self, container_id: str, command: Sequence[str]) -> tuple[int, str]:
         with mapped():
-            job = self._api.exec_create(container_id, list(command))["Id"]
-            output = self._api.exec_start(job)
-            return int(self._api.exec_inspect(job)["ExitCode"]), output.decode("utf-8", "replace")
+            return execution.run(self._api, container_id, command)
 
     def attach(self, container_id: str, command: Sequence[str]) -> int:
         with mapped():
             return terminal.attach(self._slow, container_id, command)
+
+
+def _pairs(marks: Mapping[str, str]) -> list[str]:
+    return [f"{key}={value}" for key, value in marks.items()]
 
 
 def _of(workshop: str) -> dict[str, list[str]]:
@@ -271,15 +331,21 @@ def _binds(spec: ContainerSpec) -> dict[str, Mapping[str, str]]:
     }
 
 
+def _mounts(spec: ContainerSpec) -> list[Mount]:
+    """Mount what is in memory.
+
+    The files of secrets are no bind of the older kind, whose missing source the engine would make:
+    after a reboot a seat shall wait for its secrets, not start without them.
+    """
+    found = [_small(path) for path in spec.volumes if path != SECRETS_PLACE or not spec.secrets]
+    if spec.secrets:
+        found.append(Mount(SECRETS_PLACE, spec.secrets, type="bind", read_only=True))
+    return found
+
+
 def _small(path: str) -> Mount:
     """Keep a directory in memory that an image declares as a volume; nobody else would bound it."""
     return Mount(path, None, type="tmpfs", tmpfs_size=_SMALL_BYTES, tmpfs_mode=0o1777)
-
-
-def _ulimits(spec: ContainerSpec) -> list[Ulimit] | None:
-    if spec.nofile is None:
-        return None
-    return [Ulimit(name="nofile", soft=spec.nofile, hard=spec.nofile)]
 
 
 def _marks(spec: ContainerSpec, owner: Owner) -> dict[str, str]:

@@ -9,9 +9,11 @@ from __future__ import annotations
 import itertools
 import threading
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workshop import labels as marks
+from workshop.audit import Facts
 from workshop.engines.base import EngineInfo
 from workshop.errors import BuildFailed, Conflict, EngineError, NotFound
 from workshop.labels import Role
@@ -20,9 +22,10 @@ from workshop.specs import NO_NETWORK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from workshop.specs import ContainerSpec, ImageSpec, NetworkSpec, Owner
+
+_USER_CHAIN = "DOCKER-USER"
 
 
 @dataclass
@@ -35,18 +38,23 @@ class _Held:
 class MemoryEngine:
     """An :class:`~workshop.engines.base.Engine` without containers.
 
-    ``calls`` records every verb that changes something; ``pullable`` names the images a fetch
+    ``calls`` records every verb that changes something; ``alterations`` says what a careless hand
+    changed, by container; ``pullable`` names the images a fetch
     finds; ``broken`` maps a verb and a name, such as ``("start", "class-ada")``, to the error it
-    ends in.
+    ends in. ``firewall`` are the lines its host's firewall has: a test may take some out.
     """
+
+    has_kernel = False
 
     def __init__(self, *, pullable: Sequence[str] = ("python:3.12-slim",)) -> None:
         self.pullable = set(pullable)
         self.broken: dict[tuple[str, str], EngineError] = {}
         self.calls: list[tuple[str, str]] = []
+        self.alterations: dict[str, str] = {}
         self._images: dict[str, tuple[str, Mapping[str, str]]] = {}
         self._networks: dict[str, tuple[NetworkSpec, ObservedNetwork, str]] = {}
         self._held: dict[str, _Held] = {}
+        self.firewall: list[str] = []
         self._ids = itertools.count(1)
         self._lock = threading.RLock()
 
@@ -82,6 +90,14 @@ class MemoryEngine:
             *(f"network {item.name}" for item in seen.networks),
             *(f"image {item.tag}" for item in seen.images if item.workshop == workshop),
         ]
+
+    def facts(self, workshop: str) -> Facts:
+        del workshop
+        return Facts()
+
+    def altered(self, workshop: str, specs: Sequence[ContainerSpec]) -> Mapping[str, str]:
+        del workshop, specs
+        return {key: words for key, words in self.alterations.items() if key in self._held}
 
     def logs(self, container_id: str, *, tail: int, follow: bool = False) -> Iterator[str]:
         del follow
@@ -180,6 +196,32 @@ class MemoryEngine:
         held = self._get(container_id)
         self._record("restart", held.spec.name)
         self._become(container_id, State.RUNNING, "Up 1 second", held.spec.address)
+
+    def once(self, spec: ContainerSpec, owner: Owner) -> tuple[int, str]:
+        """Do what the container of the firewall does, with rules that are a list of lines."""
+        del owner
+        if spec.image not in self._images:
+            raise NotFound(f"no such image: {spec.image}")
+        _, verb, *arguments = spec.command
+        if verb == "show":
+            return 0, "".join(f"{line}\n" for line in self.firewall)
+        self._record(verb, spec.name)
+        if verb == "apply":
+            self._apply_rules(spec, arguments[0])
+        else:
+            self.firewall = [line for line in self.firewall if arguments[0] not in line]
+        return 0, ""
+
+    def _apply_rules(self, spec: ContainerSpec, place: str) -> None:
+        source = next(source for source, mounted in spec.mounts if place.startswith(f"{mounted}/"))
+        text = Path(source, Path(place).name).read_text("utf-8")
+        prefix = next(line.split()[-1] for line in text.splitlines() if "# prefix" in line)
+        foreign = [line for line in self.firewall if prefix not in line]
+        ways = [f"-A FORWARD -j {_USER_CHAIN}"] if not foreign else []
+        ways += [f"-A {_USER_CHAIN} -i {prefix}+ -j {prefix}-forward"]
+        ways += [f"-A INPUT -i {prefix}+ -j {prefix}-input"]
+        rules = [line for line in text.splitlines() if line.startswith((":", "-A "))]
+        self.firewall = [*ways, *foreign, *rules]
 
     def remove(self, container_id: str) -> None:
         with self._lock:

@@ -15,8 +15,10 @@ import tarfile
 from typing import TYPE_CHECKING
 
 from docker.errors import NotFound as DockerNotFound
+from docker.types import LogConfig, Ulimit
 
 from workshop.deploys.diagnosis.evidence import ContainerState, Listening
+from workshop.engines import seccomp
 from workshop.engines.connection import CALL_SECONDS, connect, mapped
 
 if TYPE_CHECKING:
@@ -105,8 +107,12 @@ class DockerRemains:
                 network_mode=f"container:{container_id}",
                 read_only=True,
                 cap_drop=["ALL"],
-                security_opt=["no-new-privileges:true"],
+                security_opt=["no-new-privileges:true", *seccomp.option(self._api.api_version)],
                 pids_limit=16,
+                cpu_shares=256,
+                shm_size="16m",
+                ulimits=[Ulimit(name="nofile", soft=64, hard=64)],
+                log_config=LogConfig(type="json-file", config={"max-size": "1m", "max-file": "1"}),
                 mem_limit=_HELPER_MEMORY,
                 memswap_limit=_HELPER_MEMORY,
             ),

@@ -27,6 +27,7 @@ from docker.utils import decode_json_header
 from docker.utils.socket import frames_iter
 
 from workshop.deploys.builds.steps import Call, End, Ended, Kind, Parent, Room, Watch
+from workshop.engines import seccomp
 from workshop.engines.connection import (
     BUILD_SECONDS,
     CALL_SECONDS,
@@ -55,6 +56,10 @@ _KILLED = 137
 _CAPABILITIES = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "SETGID", "SETUID"]
 """What apt and pip need as root, and no more."""
 _NOFILE = 4096
+_SHARES = 256
+"""Where all processors are wanted, a build has a quarter of what a seat has."""
+_OOM = 700
+"""Where the server runs out of memory, builds die first; seats have 500."""
 _DIRECTORY = 1 << 31
 _LINK = 1 << 27
 _CHUNK = 1024 * 1024
@@ -138,11 +143,13 @@ class DockerSteps:
         return self._api.create_host_config(
             cap_drop=["ALL"],
             cap_add=_CAPABILITIES,
-            security_opt=["no-new-privileges:true"],
+            security_opt=["no-new-privileges:true", *seccomp.option(self._api.api_version)],
             pids_limit=room.limits.pids,
             mem_limit=room.limits.memory,
             memswap_limit=room.limits.memory,
             nano_cpus=int(room.limits.cpus * 1_000_000_000) or None,
+            cpu_shares=_SHARES,
+            oom_score_adj=_OOM,
             shm_size="16m",
             ulimits=[
                 Ulimit(name="nofile", soft=_NOFILE, hard=_NOFILE),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from workshop.parts import deploys, edge, models
+from workshop.parts import deploys, edge, models, wall
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,3 +20,4 @@ def parts(ground: Ground) -> Iterator[tuple[ImageSpec, ContainerSpec]]:
         return
     yield from models.parts(ground)
     yield from deploys.parts(ground)
+    yield from wall.parts(ground)

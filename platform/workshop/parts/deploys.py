@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 from workshop.deploys import registry
 from workshop.deploys.config import Config, DeploySeat
+from workshop.health import LOCAL
 from workshop.intake import config as intake
 from workshop.labels import Role
 from workshop.limits import MIB, Limits
 from workshop.llm import keys
 from workshop.specs import NO_NETWORK, ContainerSpec
-from workshop.subnets import EGRESS_PORT, INTAKE_PORT, REGISTRY_PORT, seat_address
+from workshop.subnets import EDGE_PORT, EGRESS_PORT, INTAKE_PORT, REGISTRY_PORT, seat_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -129,6 +130,7 @@ def intake_config(ground: Ground) -> intake.Config | None:
         seats.append(
             intake.Seat(
                 name=person.name,
+                url=roster.seat_url(person.name),
                 key_id=keys.key_id(person.name, held.serial),
                 key_hash="" if held.revoked else keys.hashed(key),
             )
@@ -230,8 +232,8 @@ def deploy_config(ground: Ground, seats: Sequence[ContainerSpec]) -> Config | No
     return Config(
         owner=ground.owner,
         url=str(roster.url),
-        edge_port=roster.port,
-        edge_host=roster.url.host,
+        edge_address=ground.loopback if roster.tls else LOCAL,
+        edge_port=EDGE_PORT if roster.tls else roster.port,
         registry=f"{ground.loopback}:{REGISTRY_PORT}",
         base=ground.sources.base,
         base_reference=ground.sources.base_reference,
@@ -244,6 +246,7 @@ def deploy_config(ground: Ground, seats: Sequence[ContainerSpec]) -> Config | No
             DeploySeat(
                 spec=spec,
                 green=seat_address(ground.state.network, spec.slot or 0, green=True),
+                place=roster.place(person.name),
                 recipe=recipes.get((person.source or roster.template, person.dockerfile), ""),
             )
             for person, spec in people

@@ -8,10 +8,10 @@ from workshop.deploys.options import DeployOptions
 from workshop.labels import Role
 from workshop.limits import MIB, Limits
 from workshop.parts.models import GATEWAY_PORT
-from workshop.proxy.routes import Edge, Route
+from workshop.proxy.routes import Edge, Route, Tls
 from workshop.proxy.routes import Limits as EdgeLimits
 from workshop.specs import PORT, ContainerSpec
-from workshop.subnets import INTAKE_PORT, REGISTRY_PORT
+from workshop.subnets import EDGE_PORT, INTAKE_PORT, REGISTRY_PORT
 
 if TYPE_CHECKING:
     from workshop.parts.ground import Ground
@@ -68,10 +68,22 @@ def edge_config(ground: Ground, routes: tuple[Route, ...]) -> Edge:
             upload_bytes=options.upload_bytes,
         ),
         directory=f"{EDGE_MOUNT}/current",
+        tls=_tls(ground),
+        inner=f"{ground.loopback}:{EDGE_PORT}" if roster.tls else "",
+        routing=roster.routing,
         gateway=f"{networks[0].gateway}:{GATEWAY_PORT}" if roster.llm and networks else "",
         registry=f"{ground.loopback}:{REGISTRY_PORT}" if deploys else "",
         intake=f"{ground.loopback}:{INTAKE_PORT}" if deploys else "",
     )
+
+
+def _tls(ground: Ground) -> Tls | None:
+    """Name the certificate as the edge's container sees it; a new one lies in a new directory."""
+    options, digest = ground.roster.tls, ground.sources.certificate
+    if options is None or not digest:
+        return None
+    home = f"{EDGE_MOUNT}/tls/{digest}"
+    return Tls(f"{home}/fullchain.pem", f"{home}/key.pem", digest, options.http_port)
 
 
 def route(person: Participant, seat: ContainerSpec, green: str) -> Route:
