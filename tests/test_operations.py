@@ -68,10 +68,11 @@ def test_provision_builds_one_image_for_all(provisioned: Workspace) -> None:
     """One distinct source is built once."""
     built = [name for verb, name in memory(provisioned).calls if verb == "build"]
 
-    assert len(built) == len(set(built)) == 3
+    assert len(built) == len(set(built)) == 4
     assert [name.split(":")[0] for name in sorted(built)] == [
         "class/app",
         "class/edge",
+        "class/wall",
         "workshop-base",
     ]
 
@@ -203,7 +204,8 @@ def test_remove_takes_the_seat_and_its_route_first(
     report = operations.remove(provisioned, "bob")
 
     assert report.ok
-    assert [f"{step.kind} {step.name}" for step in report.plan.steps][:2] == [
+    assert [f"{step.kind} {step.name}" for step in report.plan.steps][:3] == [
+        "wall firewall",
         "routes edge",
         "seat bob",
     ]
@@ -400,6 +402,24 @@ def test_network_in_use_elsewhere_is_avoided(work: Workspace, next_command: Next
     )
 
 
+def test_network_somebody_else_took_meanwhile_is_chosen_anew(
+    work: Workspace, next_command: Next
+) -> None:
+    """Two that begin at the same moment may choose the same; the slower one is not stuck with it."""
+    operations.provision(work)
+    seen = work.engine.observe("other")
+    (taken,) = seen.taken_subnets
+    chosen = str(state.ipaddress.IPv4Network(taken).supernet(new_prefix=21))
+    mine = state.State("mine", "run", chosen, {"x1": 3})
+
+    choices = state.settle(mine, seen, "mine", ["x1"], None)
+
+    assert not state.ipaddress.IPv4Network(choices.network).overlaps(
+        state.ipaddress.IPv4Network(taken)
+    )
+    assert choices.slots == {"x1": 3}
+
+
 def test_teardown_leaves_nothing_and_says_what_went(provisioned: Workspace) -> None:
     """The receipt counts, the engine is empty, the state directory is gone."""
     receipt = teardown(provisioned)
@@ -409,7 +429,8 @@ def test_teardown_leaves_nothing_and_says_what_went(provisioned: Workspace) -> N
         "edge": 1,
         "seat": 3,
         "network": 1,
-        "image": 3,
+        "image": 4,
+        "wall": 1,
         "state directory": 1,
     }
     assert not provisioned.state_directory.exists()

@@ -53,7 +53,15 @@ async def at_the_end() -> AsyncGenerator[AsyncExitStack, None]:
         yield stack
 
 
-@app.post("/chat", response_class=EventSourceResponse)
+# What is wrong with a question is said before the stream begins, as JSON.
+AS_JSON = {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorBody"}}}
+
+
+@app.post(
+    "/chat",
+    response_class=EventSourceResponse,
+    responses={"default": {"description": "Any error", "content": AS_JSON}},
+)
 async def chat(
     question: Question,
     closing: Annotated[AsyncExitStack, Depends(at_the_end)],

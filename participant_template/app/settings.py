@@ -7,17 +7,20 @@ from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 HOME = Path(__file__).parents[1]  # the folder that holds app/, documents/ and prompts/
+SECRETS = Path("/run/secrets")  # on the server: one file for each secret you are handed
 
 
 class Settings(BaseSettings):
     """Each field is read from the variable of the same name: `greeting` from GREETING.
 
-    The variables come from the environment or from the file `.env`; the environment wins.
+    The variables come from the environment, from the file `.env`, or from a file of that name in
+    /run/secrets. The first of the three wins.
     """
 
     model_config = SettingsConfigDict(
         env_file=".env",
         env_file_encoding="utf-8",
+        secrets_dir=SECRETS if SECRETS.is_dir() else None,
         env_ignore_empty=True,  # GREETING= counts as "not set"
         extra="ignore",  # .env may hold variables for others
         frozen=True,

@@ -1,11 +1,18 @@
 """What the app takes in and gives out, as the docs page shows it. FastAPI checks both."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, Field, StringConstraints
+
+
+def in_utc(moment: datetime) -> datetime:
+    """Say of a moment without a time zone that it is meant in UTC: SQLite keeps no zones."""
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
 
 Name = Annotated[str, StringConstraints(max_length=120)]
+Moment = Annotated[datetime, AfterValidator(in_utc)]
 
 
 class Question(BaseModel):
@@ -28,7 +35,7 @@ class Conversation(BaseModel):
 
     id: str
     title: str
-    updated: datetime
+    updated: Moment
 
 
 class Citation(BaseModel):

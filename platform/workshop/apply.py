@@ -17,7 +17,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from workshop import base_image
-from workshop.errors import EngineError, NotReady, WorkshopError
+from workshop.disk import writing
+from workshop.errors import (
+    EngineError,
+    EngineSilent,
+    EngineUnreachable,
+    NotReady,
+    WorkshopError,
+)
 from workshop.events import Outcome, PlanMade, StepEnded, StepProgress, StepStarted
 from workshop.health import identity_problem
 from workshop.labels import Role
@@ -40,6 +47,7 @@ if TYPE_CHECKING:
 LOOK_SECONDS = 1.0
 """How often the engine is asked whether a seat that does not answer yet is still alive."""
 CRASH_LINES = 5
+_LAST_CHARACTERS = 300
 _IDENTITY_SECONDS = 10.0
 _IDENTITY_PAUSE = 0.05
 
@@ -103,6 +111,7 @@ def apply(plan: Plan, desired: Desired, tools: Tools) -> Report:
 
     Raises:
         KeyboardInterrupt: after the engine calls under way have ended; a further apply converges.
+        EngineUnreachable: the engine went away; what had not begun was not tried.
 
     """
     return _Run(plan, desired, tools).run()
@@ -122,6 +131,8 @@ class _Run:
         self._waiting: dict[str, tuple[Step, asyncio.Task[None]]] = {}
         self._looking: asyncio.Future[None] | None = None
         self._loop = asyncio.new_event_loop()
+        self._gone: EngineUnreachable | None = None
+        self._heard = 0.0
 
     # -- scheduling ---------------------------------------------------------------------------
 
@@ -139,6 +150,8 @@ class _Run:
             thread.join()
             self._loop.close()
         self.report.seconds = time.monotonic() - begun
+        if self._gone is not None:
+            raise self._gone
         return self.report
 
     def _schedule(self, pool: ThreadPoolExecutor) -> None:
@@ -159,6 +172,10 @@ class _Run:
         """Pick what may start now; what can never start any more is skipped on the way."""
         outcomes = self.report.outcomes
         ready = []
+        if self._gone is not None:
+            for step in pending.values():
+                self._finish(step, Outcome.SKIPPED, "the engine went away")
+            pending.clear()
         for step in list(pending.values()):
             broken = [
                 number
@@ -183,8 +200,16 @@ class _Run:
         elif isinstance(failure, WorkshopError):
             detail = f"{failure.message} ({failure.hint})" if failure.hint else failure.message
             self._finish(step, Outcome.FAILED, detail)
+            if self._gone is not None:
+                self._loop.call_soon_threadsafe(self._stop_asking)
         else:
             raise failure
+
+    def _lives(self, step: Step, failure: EngineUnreachable) -> bool:
+        """Say whether the engine lately did something else while it left this step waiting."""
+        now = time.monotonic()
+        half = (self._started.get(step.number, now) + now) / 2
+        return isinstance(failure, EngineSilent) and self._heard > half
 
     def _finish(self, step: Step, outcome: Outcome, detail: str) -> None:
         self.report.outcomes[step.number] = outcome
@@ -197,13 +222,20 @@ class _Run:
     # -- one step, on a worker ----------------------------------------------------------------
 
     def _work(self, step: Step) -> None:
+        if self._gone is not None:
+            self._ended.put((step, self._gone))
+            return
         self._started[step.number] = time.monotonic()
         self.tools.emit(StepStarted(step))
         try:
             follow_up = self._perform(step)
         except BaseException as exc:  # noqa: BLE001 - the scheduling thread decides what it means
+            if isinstance(exc, EngineUnreachable) and not self._lives(step, exc):
+                # Each further call would wait as long as this one did.
+                self._gone = self._gone or exc
             self._ended.put((step, exc))
             return
+        self._heard = time.monotonic()
         if follow_up is None:
             self._ended.put((step, None))
         else:
@@ -215,7 +247,9 @@ class _Run:
         engine, target = self.tools.engine, step.target
         if step.action is Action.VERIFY:
             return self._verify(step)
-        if step.action is Action.PUBLISH:
+        if step.kind is Kind.WALL and isinstance(target, ContainerSpec):
+            self._once(target)
+        elif step.action is Action.PUBLISH:
             self._publish(step)
         elif step.action is Action.REMOVE:
             self._remove(step)
@@ -245,6 +279,17 @@ class _Run:
             return None
         self.tools.emit(StepProgress(step, "started"))
         return self._ready(step, spec, container)
+
+    def _once(self, spec: ContainerSpec) -> None:
+        """Run what does one thing, and require that it did."""
+        status, output = self.tools.engine.once(spec, self.desired.owner)
+        if status:
+            said = output.strip()[-_LAST_CHARACTERS:] or f"status {status}"
+            raise EngineError(
+                f"the firewall rules cannot be set: {said}",
+                hint="seats do not start without them; the kernel needs xt_conntrack, xt_iprange, "
+                "xt_multiport, xt_connlimit and ipt_REJECT",
+            )
 
     def _start(self, container: str, spec: ContainerSpec) -> str:
         """Start what stands there; put a fresh one in its place where the engine cannot.
@@ -284,6 +329,10 @@ class _Run:
                 self.tools.engine.remove(old)
 
     def _publish(self, step: Step) -> None:
+        with writing(self.tools.publisher.directory):
+            self._take_over(step)
+
+    def _take_over(self, step: Step) -> None:
         if step.kind is Kind.KEYS:
             self._tell(step.name)
         elif step.name == SWITCHES:
@@ -354,7 +403,13 @@ class _Run:
                     self._waiting[item.id][1].cancel()
                 struck.add(item.id)
 
+    def _stop_asking(self) -> None:
+        for _, asking in self._waiting.values():
+            asking.cancel()
+
     def _last_words(self, container: str) -> str:
+        if self._gone is not None:
+            return "the engine went away before it answered"
         try:
             lines = [
                 line for line in self.tools.engine.logs(container, tail=CRASH_LINES) if line.strip()
@@ -380,13 +435,14 @@ class _Run:
         edge = self.desired.edge
         if edge is None:
             return None
+        place, (address, port) = edge.place(seat.key), edge.asked_at
         waits = self.plan.unproven and seat.key in self.plan.unchanged
         seconds = self.tools.settings.ready_seconds if waits else _IDENTITY_SECONDS
         deadline = time.monotonic() + seconds
         while True:
             try:
                 answer = await self.tools.probe.get(
-                    edge.listen, f"/{seat.key}/whoami", edge.hosts[0]
+                    port, f"{place.prefix}/whoami", place.host, address
                 )
                 problem = identity_problem(answer, seat.key, seat.version)
             except (OSError, EOFError, TimeoutError, ValueError):

@@ -5,9 +5,13 @@ Nothing here talks to an engine.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import hashlib
+import hmac
+import json
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
+import workshop
 from workshop.deploys.current import SeatDeploys
 from workshop.gateway.config import PREFIX
 from workshop.labels import Role
@@ -17,6 +21,7 @@ from workshop.parts.deploys import deploy_config, intake_config, told
 from workshop.parts.edge import edge_config, route
 from workshop.parts.ground import Ground
 from workshop.parts.models import GATEWAY_PORT, gateway_config
+from workshop.parts.wall import NO_NAMES, Standing, proxy_variables, standing
 from workshop.specs import PORT, ContainerSpec, ImageSpec, Owner
 from workshop.state import SLOTS_PER_SHARD
 from workshop.subnets import bridge_address, network_name, networks, seat_address
@@ -32,6 +37,9 @@ if TYPE_CHECKING:
     from workshop.roster import Participant, Roster
     from workshop.specs import Directories, NetworkSpec, Server, Sources
     from workshop.state import State
+
+
+_DIGEST_LENGTH = 24
 
 
 @dataclass(frozen=True)
@@ -57,6 +65,11 @@ class Desired:
     """What the class starts from: directory and Dockerfile, by name."""
     told: Mapping[str, str] = field(default_factory=dict)
     """What the deploy loop's parts read when they start: text by path in the state directory."""
+
+    wall: Standing | None = None
+    """The firewall rules around seats, and what sets them."""
+    asked: str = ""
+    """Digest of what the instructor asked for: the roster, and what images are made of."""
 
     @property
     def seats(self) -> tuple[ContainerSpec, ...]:
@@ -101,6 +114,7 @@ def make_desired(  # noqa: PLR0913, PLR0917 - one for each place that something 
         seat = _seat(person, roster, state, image.tag, version)
         green = seat_address(state.network, state.slots[person.name], green=True)
         held = current.get(person.name, SeatDeploys()) if roster.deploys else SeatDeploys()
+        seat = replace(seat, secrets=_secrets(person, roster, state, sources, directories))
         blue.append(seat)
         routes.append(route(person, seat, green if roster.deploys else ""))
         seats.append(_placed(seat, held, green))
@@ -113,6 +127,9 @@ def make_desired(  # noqa: PLR0913, PLR0917 - one for each place that something 
     for image, part in parts(ground):
         images[image.tag] = image
         own.append(part)
+    wall = standing(ground)
+    if wall is not None:
+        images[wall.image.tag] = wall.image
     return Desired(
         owner=owner,
         images=tuple(images.values()),
@@ -125,7 +142,21 @@ def make_desired(  # noqa: PLR0913, PLR0917 - one for each place that something 
         greens=frozenset(greens),
         starters={digest: recipe for recipe, digest in sources.apps.items()},
         told=told(ground),
+        wall=wall,
+        asked=_asked(roster, sources),
     )
+
+
+def _asked(roster: Roster, sources: Sources) -> str:
+    """Digest what the instructor asked for; what participants deploy meanwhile is no part of it."""
+    said = {**asdict(roster), "warnings": ()}
+    made = [sources.base, sorted(sources.apps.values()), sorted(sources.parts.items())]
+    text = json.dumps([said, made, workshop.__version__], sort_keys=True, default=_plain)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _plain(value: object) -> object:
+    return sorted(map(str, value)) if isinstance(value, frozenset | set) else str(value)
 
 
 def _placed(seat: ContainerSpec, held: SeatDeploys, green: str) -> ContainerSpec:
@@ -148,7 +179,7 @@ def _seat(
     person: Participant, roster: Roster, state: State, image: str, version: str
 ) -> ContainerSpec:
     slot = state.slots[person.name]
-    prefix = f"/{person.name}"
+    prefix = roster.place(person.name).prefix
     platform = {
         "PORT": str(PORT),
         "WORKSHOP_PARTICIPANT": person.name,
@@ -167,11 +198,35 @@ def _seat(
         image=image,
         version=version,
         limits=person.limits,
-        env={**_models(roster), **person.env, **platform, **_key(person, roster, state)},
+        env={
+            **_models(roster),
+            **person.env,
+            **platform,
+            **_key(person, roster, state),
+            **proxy_variables(person, bridge_address(state.network, slot)),
+        },
         slot=slot,
         network=network_name(roster.name, slot // SLOTS_PER_SHARD),
         address=seat_address(state.network, slot),
+        dns=NO_NAMES.get(person.egress, ()),
     )
+
+
+def _secrets(
+    person: Participant,
+    roster: Roster,
+    state: State,
+    sources: Sources,
+    directories: Directories,
+) -> str:
+    """Name the directory of a seat's secrets; the run's own secret keeps it from being guessed."""
+    sealed = sources.sealed.get(person.name)
+    if not sealed:
+        return ""
+    text = json.dumps([person.name, sorted(sealed.items())]).encode()
+    digest = hmac.digest(bytes.fromhex(state.secret), b"workshop secrets\0" + text, "sha256")
+    home = directories.memory / roster.name / person.name
+    return str(home / digest.hex()[:_DIGEST_LENGTH])
 
 
 def _models(roster: Roster) -> dict[str, str]:

@@ -9,22 +9,27 @@ from __future__ import annotations
 import re
 import shutil
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from workshop import host, sources
-from workshop.errors import WorkshopError
+from workshop import advisories, audit, host, sources
+from workshop.errors import InputError, WorkshopError
 from workshop.gateway.config import SECRETS
 from workshop.labels import Role
 from workshop.limits import MIB, show_memory
 from workshop.llm import secrets
 from workshop.parts.deploys import RELAYS
 from workshop.state import DIRECTORY
-from workshop.subnets import EGRESS_PORT, INTAKE_PORT, REGISTRY_PORT
+from workshop.subnets import EDGE_PORT, EGRESS_PORT, INTAKE_PORT, REGISTRY_PORT
+from workshop.vault import delivery, keyfile, store
+from workshop.wall.options import Mode
+from workshop.wall.rules import difference
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
+    from workshop.audit import Facts
     from workshop.engines.base import Engine, EngineInfo
     from workshop.observed import Observed
     from workshop.roster import Roster
@@ -72,25 +77,40 @@ class Check:
 
 def examine(roster: Roster, settings: Settings, connect: Callable[[], Engine]) -> list[Check]:
     """Make all checks; those that need an engine are left out when none answers."""
-    checks = [_roster(roster), *_kernel(), _name(roster)]
+    checks = [_roster(roster), *_kernel(), _name(roster), *_hosts(roster)]
     try:
         engine = connect()
         info = engine.info()
         observed = engine.observe(roster.name, [settings.base_image])
     except WorkshopError as exc:
         checks.insert(1, Check("engine", Verdict.FAILED, exc.message, exc.hint))
-        return [*checks, _port(roster, None)]
+        return [*checks, *_ports(roster, None)]
     return [
         checks[0],
         *_engine(info),
         *checks[1:],
-        _port(roster, observed),
+        *_ports(roster, observed),
         _memory(roster, info),
         _disk(roster, info),
         _base_image(observed, settings),
         *_models(roster),
         *_deploys(roster, observed),
+        *_certificate(roster, settings),
+        *_secrets(roster, settings),
+        *_hardening(roster, engine.facts(roster.name)),
     ]
+
+
+def wall(wanted: Sequence[str], found: Sequence[str] | None, *, own: bool) -> Check:
+    """Check that the firewall rules around seats stand, and the engine's ``own`` as well."""
+    trouble = difference(wanted, found)
+    if trouble:
+        mend = "`workshop provision` puts them back; find out who changes the firewall"
+        return Check("wall", Verdict.FAILED, f"firewall rules around seats: {trouble}", mend)
+    if not own:
+        found_out = "the engine's own firewall rules are gone: seats reach no internet"
+        return Check("wall", Verdict.FAILED, found_out, "sudo systemctl restart docker")
+    return Check("wall", Verdict.OK, f"{len(wanted)} lines of the firewall stand around seats")
 
 
 def _roster(roster: Roster) -> Check:
@@ -140,16 +160,40 @@ def _name(roster: Roster) -> Check:
     return Check("address", Verdict.OK, f"{name} is {', '.join(addresses)}")
 
 
-def _port(roster: Roster, observed: Observed | None) -> Check:
-    port = roster.port
+def _hosts(roster: Roster) -> Iterator[Check]:
+    """Check that a seat's own host leads where the workshop's does; one stands for all."""
+    if not roster.routing.by_host or roster.url.is_loopback or not roster.participants:
+        return
+    name = f"{roster.participants[0].name}.{roster.url.host}"
+    wanted, found = host.resolves(roster.url.host), host.resolves(name)
+    if found and set(found) == set(wanted):
+        yield Check("address", Verdict.OK, f"{name} is {', '.join(found)}")
+        return
+    mend = f"add a DNS record for *.{roster.url.host} like the one for {roster.url.host}"
+    said = f"{name} is {', '.join(found)}" if found else f"nobody knows the name {name}"
+    yield Check("address", Verdict.FAILED, f"{said}; seats have hosts of their own", mend)
+
+
+def _ports(roster: Roster, observed: Observed | None) -> Iterator[Check]:
     edge = observed.container(Role.EDGE, "edge") if observed else None
-    if edge is not None and edge.address is None and edge.state == "running":
+    running = edge is not None and edge.address is None and edge.state == "running"
+    for port in roster.edge_ports:
+        key = "workshop.port" if port == roster.port else "workshop.tls.http_port"
+        yield _port(port, key, running=running)
+    if roster.tls is not None and not running and not host.loopback_is_free(EDGE_PORT):
+        mend = "stop that program or bind it to one address"
+        found = f"port {EDGE_PORT} is taken on all addresses by {host.port_holder(EDGE_PORT)}"
+        yield Check("port", Verdict.FAILED, found, mend)
+
+
+def _port(port: int, key: str, *, running: bool) -> Check:
+    if running:
         return Check("port", Verdict.OK, f"{port} is held by this workshop's edge")
     if host.port_needs_root(port):
-        mend = "run as root, or set workshop.port to 1024 or more"
+        mend = f"run as root, or set {key} to 1024 or more"
         return Check("port", Verdict.FAILED, f"{port} may only be opened by root", mend)
     if not host.port_is_free(port):
-        mend = "stop that program, or set workshop.port to another one"
+        mend = f"stop that program, or set {key} to another one"
         return Check("port", Verdict.FAILED, f"{port} is taken by {host.port_holder(port)}", mend)
     return Check("port", Verdict.OK, f"{port} is free")
 
@@ -228,6 +272,74 @@ def _deploys(roster: Roster, observed: Observed) -> Iterator[Check]:
             yield Check("deploys", Verdict.FAILED, found, mend)
             return
     yield Check("deploys", Verdict.OK, "the registry's and the intake's ports are free")
+
+
+def _secrets(roster: Roster, settings: Settings) -> Iterator[Check]:
+    """Check that secrets can be opened, and that their files would lie in memory."""
+    try:
+        kept = store.load(roster.path.parent / DIRECTORY, roster.name)
+        if not kept.entries:
+            return
+        key = keyfile.find(settings)
+        for entry in kept.entries:
+            kept.value(entry, key)
+    except InputError as exc:
+        yield Check("secrets", Verdict.FAILED, exc.message, exc.hint)
+        return
+    place = delivery.root(settings)
+    if host.is_in_memory(place):
+        found = f"{len(kept.entries)} can be opened; {place} is in memory"
+        yield Check("secrets", Verdict.OK, found)
+    else:
+        mend = "set WORKSHOP_RUNTIME_DIRECTORY to a directory in a tmpfs"
+        yield Check("secrets", Verdict.FAILED, f"{place} is on a disk", mend)
+
+
+def _hardening(roster: Roster, facts: Facts) -> Iterator[Check]:
+    """Hold what runs against the rules of the wall, and the engine against the known holes."""
+    dark = frozenset(item.name for item in roster.participants if item.egress is not Mode.OPEN)
+    findings = audit.audit(facts, dark)
+    for finding in findings:
+        yield Check("hardening", Verdict.FAILED, str(finding), _replace(finding))
+    if facts.containers and not findings:
+        count = len(facts.containers)
+        yield Check("hardening", Verdict.OK, f"{audit.COUNT} checks on {count} containers")
+    for match in advisories.matches(facts.components):
+        found = f"{match.component} {match.version}: {match.what} ({match.names})"
+        mend = f"upgrade to {match.mended} or later"
+        if match.from_distribution:
+            mend += "; this one is a distribution's, which may have mended it: read its changelog"
+        yield Check("engine", Verdict.WARNING, found, mend)
+
+
+def _certificate(roster: Roster, settings: Settings) -> Iterator[Check]:
+    """Check that visitors will accept the edge's certificate, and for how long."""
+    if roster.tls is None:
+        return
+    from workshop.tls import supply  # noqa: PLC0415 - its library is loaded only where needed
+
+    now = datetime.now(UTC)
+    try:
+        found = supply.find(roster, roster.path.parent / DIRECTORY / "tls", settings.bundle(), now)
+    except InputError as exc:
+        yield Check("certificate", Verdict.FAILED, exc.message, exc.hint)
+        return
+    if found is None:
+        return
+    for text in found.warnings:
+        yield Check("certificate", Verdict.WARNING, text, "docs/tls.md says what to do")
+    if not found.warnings:
+        days, who = found.facts.days_left(now), found.facts.issuer
+        names = ", ".join(supply.wanted_names(roster)[:3])
+        yield Check("certificate", Verdict.OK, f"{names}: by {who}, good for {days} days")
+
+
+def _replace(finding: audit.Finding) -> str:
+    if finding.is_network:
+        return "workshop teardown, then workshop provision"
+    if finding.is_seat:
+        return f"workshop reset {finding.key}"
+    return f"docker rm -f {finding.container}, then workshop provision"
 
 
 def _base_image(observed: Observed, settings: Settings) -> Check:

@@ -6,7 +6,7 @@ Grammar of a ``.env`` file (UTF-8, a byte order mark and CRLF are accepted)::
     NAME=plain text        up to the end of the line or " #"; spaces around it are dropped
     export NAME=text       "export" is allowed and ignored
     NAME='as it stands'    no escapes; may span lines; no single quote inside
-    NAME="a\\nb \\"c\\" \\\\ \\$d"   \\n \\r \\t \\" \\\\ \\$ are escapes; may span lines
+    NAME="a\\nb \\"c\\" \\$d"   \\n \\r \\t \\" \\\\ \\$ \\xHH are escapes; may span lines
 
 No variable is ever expanded: ``$HOME`` stays ``$HOME``. Docker's own ``--env-file`` keeps quotes
 and comments literally, so values travel through the engine's API as a list instead.
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from workshop.errors import Fault
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 MAX_KEY = 100
 MAX_VALUE = 32 * 1024
@@ -28,6 +28,7 @@ MAX_TOTAL = 128 * 1024
 """Bytes over all variables; Linux gives a process at most 128 KiB for a single string."""
 MAX_COUNT = 200
 
+_CONTROLS = frozenset((*range(0x20), *range(0x7F, 0xA0)))
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LOCKED_NAMES = """
     PORT ROOT_PATH FORWARDED_ALLOW_IPS PATH HOME HOSTNAME LD_PRELOAD LD_LIBRARY_PATH LD_AUDIT
@@ -45,10 +46,14 @@ def key_problem(key: str) -> str | None:
     if len(key) > MAX_KEY:
         return f"name of {len(key)} characters; at most {MAX_KEY}"
     if not _KEY.fullmatch(key):
-        return f"{key[:40]!a} is not a variable name; expected letters, digits and _"
+        return _misnamed(key)
     if key.upper() in _LOCKED or key.upper().startswith(_LOCKED_PREFIXES):
         return f"{key} is set by the platform and cannot be overridden"
     return None
+
+
+def _misnamed(key: str) -> str:
+    return f"{key[:40]!a} is not a variable name; expected letters, digits and _"
 
 
 def value_problem(value: str) -> str | None:
@@ -85,15 +90,45 @@ _LINE = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+_ESCAPE = re.compile(r"\\(x[0-9A-Fa-f]{2}|.)", re.DOTALL)
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\", "$": "$"}
+_WRITTEN = {char: f"\\{escape}" for escape, char in _ESCAPES.items()}
+_PLAIN = re.compile(r"[A-Za-z0-9_./:@%+,=-]*")
+
+
+def quote(value: str) -> str:
+    """Write ``value`` so that it can stand after ``NAME=`` and is read back as it is.
+
+    What cannot be printed becomes an escape, so that the line can be seen, sent and pasted.
+    """
+    if _PLAIN.fullmatch(value):
+        return value
+    return f'"{"".join(map(_written, value))}"'
+
+
+def _written(char: str) -> str:
+    if char in _WRITTEN:
+        return _WRITTEN[char]
+    return char if ord(char) not in _CONTROLS else f"\\x{ord(char):02x}"
 
 
 def parse_env_file(text: str, file: str) -> tuple[dict[str, str], list[Fault]]:
-    """Read the variables of a ``.env`` file; faults name line and key, never a value."""
+    """Read the variables of a seat; faults name line and key, never a value."""
+    return _read(text, file, lambda key, value: key_problem(key) or value_problem(value))
+
+
+def parse_settings_file(text: str, file: str) -> tuple[dict[str, str], list[Fault]]:
+    """Read the ``.env`` beside the roster: the same grammar, for variables of this machine."""
+    return _read(text, file, lambda key, _: None if _KEY.fullmatch(key) else _misnamed(key))
+
+
+def _read(
+    text: str, file: str, problem: Callable[[str, str], str | None]
+) -> tuple[dict[str, str], list[Fault]]:
     found: dict[str, str] = {}
     faults: list[Fault] = []
     for line, key, value, message in _assignments(text.replace("\r\n", "\n")):
-        trouble = message or key_problem(key) or value_problem(value)
+        trouble = message or problem(key, value)
         if trouble is None and key in found:
             trouble = f"{key} stands twice"
         if trouble:
@@ -125,7 +160,10 @@ def _value(match: re.Match[str]) -> str:
     if match["single"] is not None:
         return match["single"]
     if match["double"] is not None:
-        return re.sub(
-            r"\\(.)", lambda m: _ESCAPES.get(m[1], m[0]), match["double"], flags=re.DOTALL
-        )
+        return _ESCAPE.sub(_meant, match["double"])
     return re.split(r"[ \t]#", match["plain"], maxsplit=1)[0].strip()
+
+
+def _meant(match: re.Match[str]) -> str:
+    escape = match[1]
+    return chr(int(escape[1:], 16)) if len(escape) > 1 else _ESCAPES.get(escape, match[0])

@@ -3,13 +3,15 @@
     WorkshopError             1   something failed; the message says what and what to do next
     ├── InputError            2   the roster, a flag or a file is wrong; nothing was touched
     ├── EngineUnreachable     3   no engine answers, or it may not be used
+    │   └── EngineSilent          one call got no answer in time; others may
     ├── Locked               75   another apply is under way (EX_TEMPFAIL of sysexits.h)
     ├── EngineError           1   the engine refused or broke off one call
     │   ├── NotFound              the object is gone
     │   ├── Conflict              the object is being changed by somebody else
     │   └── BuildFailed           an image could not be built or fetched
     ├── NotReady              1   a container runs but does not answer as it should
-    └── PublishFailed         1   the edge kept its old configuration
+    ├── PublishFailed         1   the edge kept its old configuration
+    └── CertificateRefused    1   an authority issued nothing; the certificate before it stays
 
 Foreign exceptions are turned into these at the seam where they arise (``engines/``), never above.
 """
@@ -24,8 +26,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BuildFailed",
+    "CertificateRefused",
     "Conflict",
     "EngineError",
+    "EngineSilent",
     "EngineUnreachable",
     "Fault",
     "InputError",
@@ -91,6 +95,10 @@ class EngineUnreachable(WorkshopError):
     code = "engine-unreachable"
 
 
+class EngineSilent(EngineUnreachable):
+    """The engine took a call and did not answer in time; it hangs, or has too much to do."""
+
+
 class Locked(WorkshopError):
     """Another apply holds this workshop's lock."""
 
@@ -126,6 +134,12 @@ class NotReady(WorkshopError):
     """A container was started but does not answer as the contract asks."""
 
     code = "not-ready"
+
+
+class CertificateRefused(WorkshopError):
+    """An authority issued no certificate; whatever the edge showed, it still shows."""
+
+    code = "certificate"
 
 
 class PublishFailed(WorkshopError):

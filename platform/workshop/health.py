@@ -15,6 +15,7 @@ from typing import Protocol
 
 from workshop.errors import NotReady
 
+LOCAL = "127.0.0.1"
 _LONGEST_ANSWER = 64 * 1024
 _CALL_SECONDS = 5.0
 _FIRST_PAUSE = 0.02
@@ -47,7 +48,7 @@ class Probe(Protocol):
         """Return once the app at ``address`` answers; raise :class:`NotReady` after ``seconds``."""
         ...
 
-    async def get(self, port: int, path: str, host: str) -> Answer:
+    async def get(self, port: int, path: str, host: str, address: str = LOCAL) -> Answer:
         """Fetch ``path`` from the edge on this machine."""
         ...
 
@@ -80,9 +81,9 @@ class HttpProbe:
             await asyncio.sleep(min(max(waited / 20, _FIRST_PAUSE), _LAST_PAUSE))
         raise NotReady(f"does not answer on port {port} after {seconds:.0f} s: {last}")
 
-    async def get(self, port: int, path: str, host: str) -> Answer:
+    async def get(self, port: int, path: str, host: str, address: str = LOCAL) -> Answer:
         """Fetch ``path`` from the edge over loopback, under the name visitors use."""
-        return await fetch("127.0.0.1", port, path, host)
+        return await fetch(address, port, path, host)
 
     async def ask(self, address: str, port: int, path: str) -> Answer:
         """Fetch ``path`` from where a part listens."""

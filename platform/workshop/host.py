@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _LISTEN = "0A"
+_SYSTEM_PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 _ENGINE_SOCKET = "/var/run/docker.sock"
 
 
@@ -103,24 +104,81 @@ def routes() -> Iterator[str]:
                 yield str(ipaddress.IPv4Network(f"{address}/{length}", strict=False))
 
 
-def traces_of_bridges(bridges: Sequence[str]) -> list[str]:
-    """Name what the kernel holds of ``bridges``: interfaces, and firewall rules if visible."""
+def traces_of_bridges(bridges: Sequence[str], prefix: str) -> list[str]:
+    """Name what the kernel holds of ``bridges``: interfaces, and firewall rules if visible.
+
+    ``prefix`` begins the names of the bridges, and of chains that are theirs.
+    """
     found = [f"interface {name}" for name in bridges if Path("/sys/class/net", name).exists()]
     rules = firewall_rules()
     if rules is not None:
-        found += [
-            f"firewall rule {rule}" for rule in rules if any(name in rule for name in bridges)
-        ]
+        found += [f"firewall rule {rule}" for rule in rules if prefix in rule]
     return found
 
 
 def firewall_rules() -> list[str] | None:
-    """List this machine's IPv4 firewall rules; ``None`` when this user may not see them."""
-    tool = shutil.which("iptables-save", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
-    if tool is None or os.geteuid() != 0:
+    """List this machine's firewall rules; ``None`` when this user may not see them.
+
+    Those of the kernel's older table are listed only where it is in use: looking would make it.
+    """
+    saved = _saved("iptables-save", all_tables=True) if os.geteuid() == 0 else None
+    if saved is None:
         return None
-    done = subprocess.run([tool], capture_output=True, text=True, check=False)
-    return done.stdout.splitlines() if done.returncode == 0 else None
+    more = [_saved("ip6tables-save") if has_ipv6() else None]
+    with contextlib.suppress(OSError):
+        if Path("/proc/net/ip_tables_names").read_text("ascii"):
+            more.append(_saved("iptables-legacy-save", all_tables=True))
+    return [line for text in (saved, *more) if text for line in text.splitlines()]
+
+
+def filter_rules() -> tuple[str, str | None] | None:
+    """Print the table that filters, of IPv4 and of IPv6 where there is any, as the tools save it.
+
+    Of the kernel's two tables of rules it is the one the engine keeps its own in. ``None`` when
+    this user may not see them or the tools are not here.
+    """
+    if os.geteuid() != 0:
+        return None
+    for kind in ("", "-nft", "-legacy"):
+        saved = _saved(f"iptables{kind}-save")
+        if saved is not None and ":DOCKER-USER " in saved:
+            return saved, _saved(f"ip6tables{kind}-save") if has_ipv6() else None
+    saved = _saved("iptables-save")
+    return None if saved is None else (saved, _saved("ip6tables-save") if has_ipv6() else None)
+
+
+def has_engine_rules(bridges: Sequence[str]) -> bool:
+    """Whether the engine's own rules for ``bridges`` are there, or cannot be seen."""
+    saved = filter_rules()
+    return saved is None or all(f"-A FORWARD -o {name} " in saved[0] for name in bridges)
+
+
+def _saved(name: str, *, all_tables: bool = False) -> str | None:
+    tool = shutil.which(name, path=_SYSTEM_PATH)
+    if tool is None:
+        return None
+    table = () if all_tables else ("-t", "filter")
+    done = subprocess.run([tool, *table], capture_output=True, text=True, check=False)
+    return done.stdout if done.returncode == 0 else None
+
+
+def nameservers() -> tuple[str, ...]:
+    """List the IPv4 nameservers of this machine that are not on its own loopback.
+
+    Where only its own is named, those that this one asks: an engine gives containers the same.
+    """
+    for path in ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"):
+        found = []
+        with contextlib.suppress(OSError):
+            for line in Path(path).read_text("utf-8", "replace").splitlines():
+                word, _, rest = line.partition(" ")
+                with contextlib.suppress(ValueError):
+                    address = ipaddress.IPv4Address(rest.strip())
+                    if word == "nameserver" and not address.is_loopback:
+                        found.append(str(address))
+        if found:
+            return tuple(dict.fromkeys(found))
+    return ()
 
 
 def sysctl(name: str) -> str | None:
@@ -129,6 +187,11 @@ def sysctl(name: str) -> str | None:
         return Path("/proc/sys", *name.split(".")).read_text("ascii").strip()
     except OSError:
         return None
+
+
+def has_ipv6() -> bool:
+    """Whether the kernel knows IPv6 at all; where it does not, there is nothing to switch off."""
+    return sysctl("net.ipv6.conf.all.disable_ipv6") is not None
 
 
 def cpu_flags() -> frozenset[str]:
@@ -155,3 +218,16 @@ def resolves(name: str) -> list[str]:
     except OSError:
         return []
     return sorted({str(item[4][0]) for item in found})
+
+
+def is_in_memory(path: Path) -> bool:
+    """Whether a directory, or the nearest one above it that exists, is in no disk's file system."""
+    while not path.exists():
+        path = path.parent
+    device = path.stat().st_dev
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    for line in Path("/proc/self/mountinfo").read_text("utf-8").splitlines():
+        before, _, after = line.partition(" - ")
+        if before.split()[2] == wanted:
+            return after.split()[0] in {"tmpfs", "ramfs"}
+    return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from workshop import operations, state
+from workshop import environment, operations, state
 from workshop.errors import InputError, WorkshopError
 from workshop.gateway.config import PREFIX
 from workshop.intake.config import PAGE
@@ -58,7 +58,7 @@ class HandedKey:
             "OPENAI_MODEL": self.model,
             "OPENAI_EMBEDDING_MODEL": self.embedding,
         }
-        return tuple(f"{name}={value}" for name, value in lines.items() if value)
+        return tuple(f"{name}={environment.quote(value)}" for name, value in lines.items() if value)
 
 
 def show(work: Workspace, names: Sequence[str]) -> list[HandedKey]:

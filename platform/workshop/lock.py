@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from workshop.errors import InputError, Locked
@@ -38,8 +38,10 @@ def apply_lock(path: Path, seconds: float = PATIENCE) -> Iterator[None]:
     except OSError as exc:
         raise InputError(f"cannot write {path}: {exc.strerror}") from exc
     try:
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        # A full disk may refuse the number; the lock holds all the same, and teardown makes room.
+        with suppress(OSError):
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
         yield
     finally:
         os.close(handle)
@@ -57,7 +59,12 @@ def _patiently(path: Path, deadline: float) -> int:
 
 def _acquire(path: Path) -> int:
     while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            # A teardown that has just ended took the directory along.
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            continue
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Teardown unlinks the file while it holds the lock: a lock on the old file is none.

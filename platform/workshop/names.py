@@ -24,7 +24,7 @@ _RESERVED = """
     v2 registry docs openapi redoc assets public favicon robots sitemap well-known ws sse www mail
     ns localhost status internal error workshop teacher instructor root docker nginx default null
     undefined edge board me embedded deploy deploys intake serve egress relay relay-1 relay-2
-    build builds template switches
+    build builds template switches wall outbound
     con nul aux prn
     com1 com2 com3 com4 com5 com6 com7 com8 com9 lpt1 lpt2 lpt3 lpt4 lpt5 lpt6 lpt7 lpt8 lpt9
 """

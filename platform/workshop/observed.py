@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from workshop.labels import Role
+
+
+ALTERED = "altered"
+"""As a fingerprint: a part serves what it once read, and the file it came from was changed."""
 
 
 class State(StrEnum):
@@ -88,8 +94,16 @@ class Observed:
     """And of the intake."""
     deploys_config: str | None = None
     """Fingerprint of what the server of deploys reads; ``None`` where there is no such file."""
+    altered: Mapping[str, str] = field(default_factory=dict)
+    """What was changed by hand on a container since it was made, in words, by its id."""
+    wall: tuple[str, ...] | None = None
+    """Lines of the firewall that make the wall around seats; ``None`` where nobody can look."""
+    wall_kept: str = ""
+    """The rules as they lie in the state directory, for the boot of the server."""
     greens: frozenset[str] = frozenset()
     """Seats whose route leads to their green address."""
+    unsecret: frozenset[str] = frozenset()
+    """Directories of seats' secrets whose files are not there: after a reboot, all of them."""
 
     def container(self, role: Role, key: str, address: str = "") -> ObservedContainer | None:
         """Find the one container of a seat or system part; the newest when there are several.

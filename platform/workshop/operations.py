@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 from workshop import apply as applying
 from workshop import doctor as doctoring
-from workshop import host, resources, rosterfile, state
+from workshop import host, resources, rosterfile, safekeeping, state
 from workshop.apply import Report, Tools
 from workshop.deploys import current
+from workshop.disk import writing
 from workshop.errors import InputError, WorkshopError
 from workshop.events import Note
 from workshop.labels import Role
@@ -25,6 +26,7 @@ from workshop.parts.deploys import RELAYS
 from workshop.plan import Kind, Plan, make_plan, make_restart
 from workshop.proxy.render import render
 from workshop.subnets import seat_address
+from workshop.wall import firewall
 from workshop.workspace import Survey, Workspace, survey
 
 if TYPE_CHECKING:
@@ -40,12 +42,26 @@ if TYPE_CHECKING:
 
 def examine(work: Workspace) -> list[Check]:
     """Check this server for this roster: ``workshop doctor``."""
-    return doctoring.examine(work.roster, work.settings, lambda: work.engine)
+    checks = doctoring.examine(work.roster, work.settings, lambda: work.engine)
+    return [*checks, *_wall(work)]
+
+
+def _wall(work: Workspace) -> list[Check]:
+    """Check the firewall once the class runs."""
+    try:
+        seen = survey(work) if work.state_directory.is_dir() else None
+    except WorkshopError:
+        return []  # said by another check
+    if seen is None or seen.desired.wall is None or not seen.observed.networks:
+        return []
+    bridges = [network.bridge for network in seen.desired.networks]
+    own = not work.engine.has_kernel or host.has_engine_rules(bridges)
+    return [doctoring.wall(seen.desired.wall.lines, seen.observed.wall, own=own)]
 
 
 def plan(work: Workspace, *, prune: bool = False) -> Plan:
     """Say what ``provision`` would do: ``workshop plan``."""
-    seen = survey(work)
+    seen = survey(work, closely=True)
     made = make_plan(
         seen.desired,
         seen.observed,
@@ -63,7 +79,11 @@ def _capacity_warnings(work: Workspace) -> tuple[str, ...]:
             f"all memory limits together are {show_memory(wanted)}, "
             f"this server has {show_memory(there)}"
         )
-    return tuple(notes)
+    return (*notes, *_certificate_warnings(work))
+
+
+def _certificate_warnings(work: Workspace) -> tuple[str, ...]:
+    return work.certificate.warnings if work.certificate is not None else ()
 
 
 def logs(work: Workspace, name: str, *, tail: int, follow: bool) -> Iterator[str]:
@@ -112,6 +132,7 @@ _PARTS = {
             Role.INTAKE,
             Role.SERVE,
             Role.EGRESS,
+            Role.OUTBOUND,
         )
     },
     **dict.fromkeys(RELAYS, Role.RELAY),
@@ -123,7 +144,11 @@ _PARTS = {
 
 
 def provision(
-    work: Workspace, *, prune: frozenset[str] | None = frozenset(), strict: bool = False
+    work: Workspace,
+    *,
+    prune: frozenset[str] | None = frozenset(),
+    strict: bool = False,
+    repair: bool = False,
 ) -> Report:
     """Make what runs equal to the roster: ``workshop provision``.
 
@@ -131,11 +156,12 @@ def provision(
         work: where.
         prune: participants whose seats go when the roster no longer names them; ``None``: all.
         strict: let warnings stop the command before anything is touched.
+        repair: only put back what was lost; do nothing where the roster says something new.
 
     """
     _ = work.roster
     with _alone(work):
-        return _converge(work, prune=prune, strict=strict)
+        return _converge(work, prune=prune, strict=strict, repair=repair)
 
 
 def add(work: Workspace, person: Participant) -> Report:
@@ -157,7 +183,7 @@ def restart(work: Workspace, names: Sequence[str], *, fresh: bool = False) -> Re
     for name in names:
         work.roster.participant(name)
     with _alone(work):
-        seen = survey(work)
+        seen = survey(work, closely=True)
         made = make_restart(seen.desired, seen.observed, names, fresh=fresh)
         return _carry_out(work, seen, made, strict=False)
 
@@ -181,12 +207,20 @@ def rechoose(work: Workspace, change: Callable[[Choices], Choices]) -> Report:
 def _alone(work: Workspace) -> Iterator[None]:
     """Reach the engine first, so that nothing is written where none answers; then lock."""
     _ = work.engine
-    with apply_lock(state.open_directory(work.roster_path) / "lock"):
+    directory = state.open_directory(work.roster_path)
+    with apply_lock(directory / "lock"), writing(directory):
         yield
 
 
-def _converge(work: Workspace, *, prune: frozenset[str] | None, strict: bool = False) -> Report:
-    seen = survey(work)
+def _converge(
+    work: Workspace, *, prune: frozenset[str] | None, strict: bool = False, repair: bool = False
+) -> Report:
+    seen = survey(work, closely=True)
+    if repair and state.provisioned(work.state_directory) != seen.desired.asked:
+        note = "the roster or what images are made of has changed since the last provision"
+        work.emit(Note(f"{note}; nothing is repaired until `workshop provision`", warning=True))
+        return Report(Plan(work.roster.name, ()))
+    state.set_provisioned(work.state_directory, seen.desired.asked)
     unproven = state.is_unproven(work.state_directory)
     made = make_plan(seen.desired, seen.observed, prune=prune, unproven=unproven)
     return _carry_out(work, seen, made, strict=strict)
@@ -194,12 +228,14 @@ def _converge(work: Workspace, *, prune: frozenset[str] | None, strict: bool = F
 
 def _carry_out(work: Workspace, seen: Survey, made: Plan, *, strict: bool) -> Report:
     if made.is_empty:
-        _warn(work, made.warnings, strict=strict)
+        _warn(work, (*made.warnings, *_certificate_warnings(work)), strict=strict)
         return Report(made)
     _warn(work, (*made.warnings, *_capacity_warnings(work)), strict=strict)
     _refuse_taken_port(work, seen.observed)
+    safekeeping.hand_over(work, seen.desired)
     state.save(work.state_directory, seen.choices)
-    publisher = work.publisher()
+    _lay_certificate(work)
+    publisher = work.publisher(seen.desired.edge)
     if seen.desired.edge is not None and seen.desired.edge_config is not None:
         files = render(seen.desired.edge, resources.nginx_templates())
         publisher.stage(seen.desired.edge_config, files)
@@ -210,11 +246,35 @@ def _carry_out(work: Workspace, seen: Survey, made: Plan, *, strict: bool) -> Re
         gateway.write(seen.desired.gateway)
     deploys = work.deploy_files()
     deploys.prepare(seen.desired)
+    if seen.desired.wall is not None:
+        firewall.keep(work.directories.wall, seen.desired.wall)
     tools = Tools(work.engine, work.probe, publisher, gateway, deploys, work.settings, work.emit)
     state.set_unproven(work.state_directory, unproven=True)
     report = applying.apply(made, seen.desired, tools)
+    safekeeping.take_back(work, seen.desired, report)
+    if report.ok:
+        _forget_certificates(work)
     state.set_unproven(work.state_directory, unproven=not report.ok)
     return report
+
+
+def _lay_certificate(work: Workspace) -> None:
+    """Keep a certificate that was made afresh, and lay it where the edge reads it."""
+    supply = work.certificate
+    if supply is None:
+        return
+    from workshop.tls import store  # noqa: PLC0415 - its library is loaded only where needed
+
+    store.keep(work.certificates, supply.fresh)
+    store.stage(work.directories.edge, supply.pair)
+
+
+def _forget_certificates(work: Workspace) -> None:
+    """Remove the certificates that neither the edge nor a release kept for it names any more."""
+    if work.certificate is not None:
+        from workshop.tls import store  # noqa: PLC0415 - its library is loaded only where needed
+
+        store.forget(work.directories.edge, work.certificate.pair.digest)
 
 
 def _warn(work: Workspace, warnings: Sequence[str], *, strict: bool) -> None:
@@ -229,14 +289,15 @@ def _refuse_taken_port(work: Workspace, observed: Observed) -> None:
     edge = observed.container(Role.EDGE, "edge")
     if edge is not None and edge.state is State.RUNNING:
         return
-    port = work.roster.port
-    if host.port_needs_root(port):
-        raise WorkshopError(
-            f"port {port} may only be opened by root",
-            hint="run as root, or set workshop.port to 1024 or more",
-        )
-    if not host.port_is_free(port):
-        raise WorkshopError(
-            f"port {port} is taken by {host.port_holder(port)}; nothing was created",
-            hint="stop that program, or set workshop.port to another one",
-        )
+    for port in work.roster.edge_ports:
+        key = "workshop.port" if port == work.roster.port else "workshop.tls.http_port"
+        if host.port_needs_root(port):
+            raise WorkshopError(
+                f"port {port} may only be opened by root",
+                hint=f"run as root, or set {key} to 1024 or more",
+            )
+        if not host.port_is_free(port):
+            raise WorkshopError(
+                f"port {port} is taken by {host.port_holder(port)}; nothing was created",
+                hint=f"stop that program, or set {key} to another one",
+            )

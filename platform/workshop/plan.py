@@ -8,13 +8,16 @@ is ``apply``'s work, and ``apply`` decides nothing.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from workshop.labels import Role
-from workshop.observed import State
+from workshop.observed import ALTERED, State
+from workshop.parts.wall import setter
 from workshop.specs import NO_NETWORK
+from workshop.subnets import bridge_prefix
+from workshop.wall.rules import difference
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
     from workshop.specs import ContainerSpec, ImageSpec, NetworkSpec
 
 NOTHING = "nothing"
+FIREWALL = "firewall"
+"""Name of the step that sets the rules around seats."""
 SWITCHES = "switches"
 """Name of the step that settles which of its two addresses each route leads to."""
 RUNNING_STATE = "conversations in memory and /tmp"
@@ -44,6 +49,8 @@ class Kind(StrEnum):
     SERVE = "serve"
     EGRESS = "egress"
     RELAY = "relay"
+    OUTBOUND = "outbound"
+    WALL = "wall"
     ROUTES = "routes"
     KEYS = "keys"
 
@@ -181,9 +188,11 @@ class _Planner:
         self._networks: dict[str, int] = {}
         self._misplaced: set[str] = set()
         self._freed: list[int] = []
+        self._walled: list[int] = []
 
     def plan(self) -> Plan:
         self._free_addresses()
+        self._wall()
         steps = self._parts()
         self._configure(steps)
         seat_steps = [
@@ -211,6 +220,7 @@ class _Planner:
         return steps
 
     def restart(self, names: frozenset[str], *, fresh: bool) -> None:
+        self._wall()
         parts = self._parts()
         self._configure(parts)
         edge_steps = parts.get(Role.EDGE, [])
@@ -229,7 +239,7 @@ class _Planner:
         standing = self._standing(spec)
         old = tuple(item.id for item in standing)
         action, cause = (Action.REPLACE, "reset") if fresh else (Action.RESTART, "restart")
-        needs = self._image(spec.image) if fresh else []
+        needs = [*self._walled, *(self._image(spec.image) if fresh else [])]
         return self._add(
             Kind.SEAT, spec.key, action, cause, spec, needs=needs, old=old, loses=RUNNING_STATE
         )
@@ -247,31 +257,64 @@ class _Planner:
                 self._misplaced.add(item.id)
                 self._freed.append(self._remove(item, cause))
 
+    def _wall(self) -> None:
+        """Plan to set the firewall rules where they do not stand, before any seat starts."""
+        wall = self.desired.wall
+        stale = [
+            self._remove(item, "left over from an interrupted command")
+            for item in self.observed.containers
+            if item.role is Role.WALL
+        ]
+        if wall is None:
+            return
+        cause = difference(wall.lines, self.observed.wall)
+        if self.observed.wall_kept != wall.rules:
+            changed = "seats, their egress or the nameservers changed"
+            lost = cause or "the copy for the next boot is gone"
+            cause = changed if self.observed.wall_kept else lost
+        if cause:
+            image = self._image(wall.image.tag)
+            container = wall.container
+            self._walled = [
+                self._add(
+                    Kind.WALL, FIREWALL, Action.PUBLISH, cause, container, needs=image, after=stale
+                )
+            ]
+
     # -- one container ------------------------------------------------------------------------
 
     def _container(self, spec: ContainerSpec) -> int | None:
         """Plan one container; the number of the step that leaves it running, if one is needed."""
         existing = self._standing(spec)
-        keep = next((item for item in existing if item.config_hash == spec.config_hash), None)
+        altered = self.observed.altered
+        right = [item for item in existing if item.config_hash == spec.config_hash]
+        keep = next((item for item in right if item.id not in altered), None)
         extra = tuple(item.id for item in existing if item is not keep)
         action, cause = _decide(spec, keep, existing)
+        if keep is None and right:
+            cause = f"changed by hand: {altered[right[0].id]}"
+        if action is None and spec.secrets in self.observed.unsecret:
+            action, cause = Action.RESTART, "the files of its secrets are gone"
         if action is None and not extra:
             if spec.role is Role.SEAT:
                 self.unchanged.append(spec.key)
             return None
-        if action in {Action.START, Action.RESUME, None} and not extra and keep is not None:
+        stays = {Action.START, Action.RESUME, Action.RESTART, None}
+        if action in stays and not extra and keep is not None:
             return self._add(
                 _kind(spec.role),
                 spec.key,
                 action or Action.START,
                 cause,
                 spec,
-                needs=self._freed,
+                needs=[*self._freed, *self._behind_wall(spec)],
                 old=(keep.id,),
+                loses=RUNNING_STATE if action is Action.RESTART else NOTHING,
             )
         networks = [spec.network, *spec.bridges]
         needs = [*self._freed, *self._image(spec.image)]
         needs += [number for name in networks for number in self._network(name)]
+        needs += self._behind_wall(spec)
         running = any(item.state is State.RUNNING for item in existing) and spec.role is Role.SEAT
         return self._add(
             _kind(spec.role),
@@ -283,6 +326,10 @@ class _Planner:
             old=tuple(item.id for item in existing),
             loses=RUNNING_STATE if running else NOTHING,
         )
+
+    def _behind_wall(self, spec: ContainerSpec) -> list[int]:
+        """Name the step a container on a bridge waits for."""
+        return self._walled if spec.network not in {None, NO_NETWORK} else []
 
     def _standing(self, spec: ContainerSpec) -> list[ObservedContainer]:
         """Find what stands in the place of ``spec``.
@@ -348,6 +395,8 @@ class _Planner:
                 cause = f"the {role} starts afresh"
             elif known is None:
                 cause = f"the {role} does not answer"
+            elif known == ALTERED:
+                cause = "its file was changed by hand"
             elif known != wanted.fingerprint:
                 cause = f"keys, {change} changed"
             else:
@@ -375,6 +424,8 @@ class _Planner:
             cause = "the edge starts afresh"
         elif self.observed.edge_config is None:
             cause = "the edge does not answer"
+        elif self.observed.edge_config == ALTERED:
+            cause = "its files were changed by hand"
         elif self.observed.edge_config != self.desired.edge_config:
             cause = "routes or settings changed"
         else:
@@ -385,7 +436,7 @@ class _Planner:
 
     def _strays(self, published: Sequence[int]) -> None:
         """Remove what the roster no longer asks for, seats only after their routes are gone."""
-        kept = {spec.role for spec in self.desired.parts}
+        kept = {Role.WALL, *(spec.role for spec in self.desired.parts)}
         for item in self.observed.containers:
             if item.role in _KINDS and item.role not in kept:
                 self._remove(item, "not in the roster", after=published)
@@ -401,7 +452,7 @@ class _Planner:
 
     def _verify(self, *, needs: Sequence[int] = (), after: Sequence[int] = ()) -> None:
         """End every apply with the proof that each name leads to its own seat."""
-        moved = any(step.kind is not Kind.KEYS for step in self.steps)
+        moved = any(step.kind not in {Kind.KEYS, Kind.WALL} for step in self.steps)
         if (moved or self.unproven) and self.desired.seats:
             cause = "each name must lead to its own seat"
             if not self.steps:
@@ -423,6 +474,7 @@ class _Planner:
             self._add(
                 Kind.NETWORK, network.name, Action.REMOVE, "teardown", old=(network.id,), needs=gone
             )
+        gone += self._tear_down_wall(gone)
         if keep_images:
             return
         mine = self.desired.owner.workshop
@@ -456,6 +508,16 @@ class _Planner:
                 self._add(
                     Kind.IMAGE, image.tag, Action.REMOVE, cause, old=(image.tag,), needs=removed
                 )
+
+    def _tear_down_wall(self, gone: Sequence[int]) -> list[int]:
+        """Remove the firewall rules once nobody stands behind them."""
+        mine = self.desired.owner.workshop
+        own = (item for item in self.observed.images if item.workshop == mine)
+        image = next((item.tag for item in own if item.role is Role.WALL), None)
+        if image is None or not self.observed.wall:
+            return []
+        spec = replace(setter(mine, image), command=("wall", "remove", bridge_prefix(mine)))
+        return [self._add(Kind.WALL, FIREWALL, Action.REMOVE, "teardown", spec, after=gone)]
 
     def _remove(self, item: ObservedContainer, cause: str, after: Sequence[int] = ()) -> int:
         kind = _kind(item.role)
@@ -497,6 +559,8 @@ _KINDS: Mapping[Role | None, Kind] = {
         Role.SERVE,
         Role.EGRESS,
         Role.RELAY,
+        Role.OUTBOUND,
+        Role.WALL,
     )
 }
 

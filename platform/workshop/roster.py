@@ -20,6 +20,9 @@ from workshop.errors import Fault, InputError
 from workshop.limits import Limits
 from workshop.llm.options import Allowance, Llm, read, read_allowance
 from workshop.reading import Reader, parse_bool, parse_text
+from workshop.routing import Place, Routing, place
+from workshop.tls import options as tls
+from workshop.wall import options as wall
 from workshop.yamltree import Mapping, Node, Scalar, Sequence, describe
 
 if TYPE_CHECKING:
@@ -70,6 +73,7 @@ class Participant:
     dockerfile: str = "Dockerfile"
     image: str | None = None
     llm: Allowance = field(default_factory=Allowance)
+    egress: wall.Mode = wall.Mode.OPEN
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,32 @@ class Roster:
     warnings: tuple[Fault, ...] = ()
     build_secrets: tuple[tuple[str, Path], ...] = ()
     """Files that the instructor's own builds may read, by id."""
+    hosts: tuple[str, ...] = ()
+    """Names that seats may reach whose egress is approved."""
+    tls: tls.TlsOptions | None = None
+    """``None`` where the edge speaks plain HTTP."""
+
+    routing: Routing = Routing.PATH
+    """Whether seats live below paths of the host, on hosts of their own, or on both."""
+
+    def place(self, name: str) -> Place:
+        """Say where visitors find the app of ``name``."""
+        return place(str(self.url), self.routing, name)
+
+    def seat_url(self, name: str) -> str:
+        """Give the URL of one participant's app. Nothing else makes one."""
+        return self.place(name).url
+
+    @property
+    def edge_ports(self) -> tuple[int, ...]:
+        """The TCP ports the edge listens on for visitors."""
+        http_port = self.tls.http_port if self.tls is not None else 0
+        return (self.port, http_port) if http_port else (self.port,)
+
+    @property
+    def has_approved(self) -> bool:
+        """Whether any seat reaches approved names alone."""
+        return any(person.egress is wall.Mode.APPROVED for person in self.participants)
 
     def participant(self, name: str) -> Participant:
         """Find one person by name.
@@ -132,11 +162,14 @@ class _Reader(Reader):
         self._taken: frozenset[str] = frozenset()
         self._template = path.parent
         self._locked: frozenset[str] = frozenset()
+        self._egress = wall.Egress()
 
     # -- the file, from the top ---------------------------------------------------------------
 
     def roster(self, root: Node | None) -> Roster:
-        top = self.section(root, "", ("workshop", "defaults", "participants"))
+        # An empty file has a place too: its beginning.
+        node = Scalar("", 1, 1, 1) if root is None else root
+        top = self.section(node, "", ("workshop", "defaults", "participants"))
         if top is None:
             raise InputError.of(self.faults)
         roster = self._workshop(top)
@@ -163,6 +196,9 @@ class _Reader(Reader):
             "llm",
             "deploys",
             "build_secrets",
+            "egress",
+            "tls",
+            "routing",
         )
         node = self.required(top, "workshop", "")
         section = self.section(node, "workshop", known) if node else None
@@ -173,12 +209,15 @@ class _Reader(Reader):
         url = self.value(
             get("url"), "workshop.url", parse_address, parse_address("http://localhost:8080")
         )
+        port = self._port(section, url)
+        encryption = tls.read(self, get("tls"), url, port)
+        self._egress = wall.read(self, get("egress"))
         return Roster(
             path=self.path,
             name=name,
             title=self.text(get("title"), "workshop.title") or name,
             url=url,
-            port=self._port(get("port"), get("url"), url),
+            port=port,
             template=self._directory(get("template"), "workshop.template", "participant_template"),
             network=self.value(get("network"), "workshop.network", _parse_network, None),
             edge=self._edge(get("edge")),
@@ -186,6 +225,9 @@ class _Reader(Reader):
             deploys=deploys.read(self, get("deploys")),
             participants=(),
             build_secrets=self._build_secrets(get("build_secrets")),
+            hosts=self._egress.hosts,
+            tls=encryption,
+            routing=self._routing(section, url, encryption),
         )
 
     def _build_secrets(self, node: Node | None) -> tuple[tuple[str, Path], ...]:
@@ -206,13 +248,29 @@ class _Reader(Reader):
                 found.append((key, path))
         return tuple(found)
 
-    def _port(self, node: Node | None, url_node: Node | None, url: Address) -> int:
-        if node is None and url.scheme == "https":
+    def _port(self, section: Mapping | None, url: Address) -> int:
+        get = (section or Mapping(0, 0, flow=False)).entries.get
+        node = get("port")
+        if node is None and url.scheme == "https" and get("tls") is None:
             message = "https is answered by your own TLS proxy; say which port the edge listens on"
-            self.fault(url_node, "workshop.port", f"{message}, such as port: 8080")
+            message = f"{message}, such as port: 8080, or let the edge do it with tls"
+            self.fault(get("url"), "workshop.port", message)
         return self.value(
             node, "workshop.port", lambda text: limits.parse_whole(text, 1, 65_535), url.port
         )
+
+    def _routing(
+        self, section: Mapping | None, url: Address, encryption: tls.TlsOptions | None
+    ) -> Routing:
+        get = (section or Mapping(0, 0, flow=False)).entries.get
+        node = get("routing")
+        routing = self.value(node, "workshop.routing", _parse_routing, Routing.PATH)
+        if routing.by_host:
+            tls.check_wildcard(self, get("tls"), encryption)
+        if routing.by_host and re.fullmatch(r"[0-9.]+", url.host):
+            message = f"seats have hosts below {url.host}, which is no name; give url a name"
+            self.fault(node, "workshop.routing", message)
+        return routing
 
     def _edge(self, node: Node | None) -> EdgeOptions:
         known = ("landing", "requests_per_second", "connections", "body")
@@ -240,7 +298,8 @@ class _Reader(Reader):
         """Read what holds for everybody before ``defaults`` and an own entry narrow it down."""
         section = top.entries.get("workshop")
         node = section.entries.get("limits") if isinstance(section, Mapping) else None
-        return Participant("", limits=self.limits(node, "workshop.limits", Limits()))
+        limits = self.limits(node, "workshop.limits", Limits())
+        return Participant("", limits=limits, egress=self._egress.mode)
 
     def _participants(self, top: Mapping, everyone: Participant) -> tuple[Participant, ...]:
         node = self.required(top, "participants", "")
@@ -291,6 +350,7 @@ class _Reader(Reader):
             "dockerfile",
             "image",
             "llm",
+            "egress",
         )
         if named:
             known = ("name", "display_name", "email", *known)
@@ -308,6 +368,7 @@ class _Reader(Reader):
             env=self._environment(section, where, base.env),
             limits=self.limits(get("limits"), f"{where}.limits", base.limits),
             llm=read_allowance(self, get("llm"), f"{where}.llm", base.llm),
+            egress=self._mode(get("egress"), f"{where}.egress", base),
         )
         if source is not None or get("dockerfile") is not None:
             return self._recipe(section, where, person)
@@ -316,6 +377,9 @@ class _Reader(Reader):
                 person, source=None, image=self.value(image, f"{where}.image", _parse_image, "")
             )
         return person
+
+    def _mode(self, node: Node | None, where: str, base: Participant) -> wall.Mode:
+        return wall.read_mode(self, node, where, replace(self._egress, mode=base.egress))
 
     def _environment(self, section: Mapping, where: str, base: dict[str, str]) -> dict[str, str]:
         env = dict(base)
@@ -419,6 +483,12 @@ def _written_name(item: Node) -> str | None:
     if isinstance(item, Mapping):
         item = item.entries.get("name", item)
     return item.text if isinstance(item, Scalar) else None
+
+
+def _parse_routing(text: str) -> Routing:
+    if text not in set(Routing):
+        raise ValueError(f"{text[:40]!a}; expected path, subdomain or both")
+    return Routing(text)
 
 
 def _parse_dockerfile(text: str) -> str:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from workshop.roster import Participant
 
+_LAST_OF_FOUR = 0xFFFF
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9 @._/+-]*")
 
 
@@ -133,9 +134,16 @@ def _quoted(value: str) -> str:
     """Write ``value`` so that YAML reads exactly it back; JSON strings are YAML strings."""
     return (
         value
-        if _PLAIN.fullmatch(value) and value.strip() == value
-        else json.dumps(value, ensure_ascii=False)
+        if _PLAIN.fullmatch(value) and value.strip() == value and value.lower() != "null"
+        else "".join(map(_printable, json.dumps(value, ensure_ascii=False)))
     )
+
+
+def _printable(char: str) -> str:
+    """Escape what a reader would refuse or take for a line's end, in the form YAML has for it."""
+    if char.isprintable():
+        return char
+    return f"\\u{ord(char):04x}" if ord(char) <= _LAST_OF_FOUR else f"\\U{ord(char):08x}"
 
 
 def _into_brackets(lines: list[str], people: Sequence, entry: str) -> str:

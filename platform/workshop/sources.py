@@ -58,7 +58,11 @@ def _roles(roster: Roster) -> Iterator[Role]:
         if roster.llm.embedded is not None:
             yield Role.EMBEDDED
     if roster.deploys is not None:
-        yield from (Role.REGISTRY, Role.INTAKE, Role.SERVE, Role.EGRESS)
+        yield from (Role.REGISTRY, Role.INTAKE, Role.SERVE)
+    if roster.deploys is not None or roster.has_approved:
+        # The proxy of builds and that of approved seats run from the same image.
+        yield Role.EGRESS
+    yield Role.WALL
 
 
 def _recipe(role: Role) -> tuple[Path, str]:

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 PORT = 8000
 """TCP port every seat listens on."""
 SEAT_USER = "10001:10001"
+SECRETS_PLACE = "/run/secrets"
+HARDENING = 2
+"""Number of the set of flags that every container gets beside its specification. It is part of each
+container's hash: whoever tightens a flag raises it, and what has the older ones is replaced."""
 NO_NETWORK = "none"
 """As a container's network: nothing but a loopback of its own."""
 
@@ -110,6 +114,13 @@ class ContainerSpec:
     """Id of the deploy it comes from; empty for what the roster says."""
     log_size: str = "1m"
     reload_on_hup: bool = False
+    dns: tuple[str, ...] = ()
+    """Nameservers instead of the server's own."""
+    ends: bool = False
+    """Whether it does one thing and is over; such a one is not started again."""
+    secrets: str = ""
+    """Directory in the host's memory, mounted at :data:`SECRETS_PLACE`; named after what is in it,
+    by a keyed hash, so that another secret makes another container."""
 
     @property
     def answers_at(self) -> str:
@@ -119,7 +130,7 @@ class ContainerSpec:
     @property
     def config_hash(self) -> str:
         """Identify the container's settings; a label with another hash means: replace it."""
-        return _digest(asdict(self))
+        return _digest({**asdict(self), "hardening": HARDENING})
 
     def moved(self, address: str) -> ContainerSpec:
         """Give the same seat at its green address; both may stand side by side."""
@@ -157,6 +168,11 @@ class Sources:
     """Names of the files with providers' keys, by upstream."""
     recipes: Mapping[tuple[Path, str], str] = field(default_factory=dict)
     """Text of each Dockerfile, for who uploads a source without one."""
+    sealed: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Fingerprints of the secrets of each seat that has some, by participant and name."""
+    certificate: str = ""
+    """Digest of the edge's certificate and key, which names their directory below the edge's own;
+    empty where the edge speaks plain HTTP."""
 
 
 @dataclass(frozen=True)
@@ -171,6 +187,8 @@ class Server:
     """Number of the group that may use it."""
     user: str
     """Whose the state directory is, as ``uid:gid``."""
+    nameservers: tuple[str, ...] = ()
+    """Whom it asks for names, as far as containers may ask them too."""
     ready_seconds: float = 90.0
     """How long a started seat may take to answer."""
 
@@ -200,6 +218,10 @@ class Directories:
     storage: Path
     """The registry's blobs."""
     egress: Path
+    wall: Path
+    """Firewall rules, and what sets them."""
+    memory: Path
+    """Where the files of secrets lie, outside the state directory, below the workshop's name."""
 
 
 def _digest(value: object) -> str:

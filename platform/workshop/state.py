@@ -8,14 +8,18 @@ that depends on it is created, so an interrupted apply finds its own choices aga
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import ipaddress
 import json
 import os
 import secrets
 import zlib
-from dataclasses import asdict, dataclass, field, replace
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
+from workshop.disk import refusal
 from workshop.errors import InputError
 
 if TYPE_CHECKING:
@@ -27,6 +31,8 @@ if TYPE_CHECKING:
 SCHEMA = 2
 DIRECTORY = ".workshop"
 UNPROVEN = "unproven"
+BROKEN = ".json.broken"
+PROVISIONED = "provisioned"
 SLOTS_PER_SHARD = 250
 """Seats on one bridge. The kernel allows 1,023 ports, and an ARP broadcast to more than 1,000 is
 dropped (https://github.com/moby/moby/issues/44973)."""
@@ -66,6 +72,9 @@ class State:
         return self.keys.get(participant, KeyState())
 
 
+_KNOWN = frozenset({"schema", *(item.name for item in fields(State))})
+
+
 def open_directory(roster: Path) -> Path:
     """Make the state directory beside ``roster``, readable by its owner alone.
 
@@ -76,11 +85,17 @@ def open_directory(roster: Path) -> Path:
     path = roster.parent / DIRECTORY
     try:
         path.mkdir(mode=0o700, exist_ok=True)
+        _try_writing(path)
     except OSError as exc:
-        raise InputError(f"cannot create {path}: {exc.strerror}") from exc
-    if not os.access(path, os.W_OK | os.X_OK):
-        raise InputError(f"cannot write {path}", hint="check who owns it: ls -ld .workshop")
+        raise refusal(path, exc) from exc
     return path
+
+
+def _try_writing(path: Path) -> None:
+    if os.statvfs(path).f_flag & os.ST_RDONLY:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def load(directory: Path) -> State | None:
@@ -100,6 +115,7 @@ def load(directory: Path) -> State | None:
                 f"{path} was written by a newer workshop (schema {raw['schema']})",
                 hint="upgrade this installation, or tear down with the newer one",
             )
+        _require_as_written(raw)
         slots = {str(name): int(slot) for name, slot in raw["slots"].items()}
         ipaddress.IPv4Network(raw["network"])
         keys = {str(name): KeyState(**held) for name, held in raw.get("keys", {}).items()}
@@ -115,15 +131,42 @@ def load(directory: Path) -> State | None:
         )
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError, AttributeError):
-        path.replace(path.with_suffix(".json.broken"))
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
+        path.replace(path.with_suffix(BROKEN))
         return None
 
 
 def save(directory: Path, state: State) -> None:
     """Write ``state`` so that a crash leaves either the old or the new file, whole."""
-    text = json.dumps({"schema": SCHEMA, **asdict(state)}, indent=1, sort_keys=True)
+    raw = {"schema": SCHEMA, **asdict(state)}
+    text = json.dumps({**raw, "check": _check(raw)}, indent=1, sort_keys=True)
     write_atomically(directory / "state.json", text + "\n")
+
+
+def _require_as_written(raw: dict[str, object]) -> None:
+    # An earlier version wrote no sum.
+    if raw.pop("check", None) not in {None, _check(raw)} or not set(raw) <= _KNOWN:
+        raise ValueError("it is not as it was written")
+
+
+def _check(raw: Mapping[str, object]) -> str:
+    """Sum up a state: one flipped bit could otherwise move a seat or change everybody's keys."""
+    return hashlib.sha256(json.dumps(raw, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def refuse_other(known: State | None, workshop: str, path: Path) -> None:
+    """Stop where the state directory is another workshop's: it alone knows what that one has.
+
+    Raises:
+        InputError: the roster names another workshop than the state.
+
+    """
+    if known is not None and known.workshop != workshop:
+        raise InputError(
+            f"{path} belongs to the workshop {known.workshop!r}, the roster says {workshop!r}",
+            hint=f"set workshop.name to {known.workshop} and tear down first; "
+            f"if nothing of it is left anywhere, remove {path}",
+        )
 
 
 def is_unproven(directory: Path) -> bool:
@@ -138,6 +181,20 @@ def set_unproven(directory: Path, *, unproven: bool) -> None:
         path.touch(mode=0o600)
     else:
         path.unlink(missing_ok=True)
+
+
+def provisioned(directory: Path) -> str:
+    """Give the digest of what the last provision was asked for; empty before the first one."""
+    try:
+        return (directory / PROVISIONED).read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def set_provisioned(directory: Path, digest: str) -> None:
+    """Remember what the instructor asked for, so that a repair does that and nothing newer."""
+    if provisioned(directory) != digest:
+        write_atomically(directory / PROVISIONED, digest + "\n")
 
 
 def write_atomically(path: Path, text: str, mode: int = 0o600) -> None:
@@ -160,8 +217,10 @@ def write_atomically(path: Path, text: str, mode: int = 0o600) -> None:
         os.fsync(handle)
         os.close(handle)
     except OSError as exc:
-        temporary.unlink(missing_ok=True)
-        raise InputError(f"cannot write {path}: {exc.strerror}") from exc
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        exc.filename = str(path)
+        raise refusal(path, exc) from exc
 
 
 def settle(
@@ -189,7 +248,12 @@ def settle(
     )
     run = base.run or secrets.token_hex(4)
     chosen = base.network if observed.networks or not network else network
-    chosen = chosen or _free_network(workshop, observed.taken_subnets)
+    taken = observed.taken_subnets
+    if network and not observed.networks:
+        _refuse_overlap(network, taken)
+    if not chosen or (not observed.networks and not network and _overlaps(chosen, taken)):
+        # Nothing stands on it yet, and somebody else was quicker.
+        chosen = _free_network(workshop, taken)
     return replace(
         base,
         run=run,
@@ -216,16 +280,31 @@ def _free_network(workshop: str, taken: Iterable[str]) -> str:
     Docker's default pools end after about 30 networks and are shared with everything else on the
     machine, so the choice is made here and passed explicitly.
     """
-    used = [ipaddress.IPv4Network(subnet) for subnet in taken]
-    pools = list(_POOL.subnets(new_prefix=_PREFIX))
+    used = tuple(taken)
+    pools = [str(pool) for pool in _POOL.subnets(new_prefix=_PREFIX)]
     start = zlib.crc32(workshop.encode()) % len(pools)
     for pool in pools[start:] + pools[:start]:
-        if not any(pool.overlaps(other) for other in used):
-            return str(pool)
+        if not _overlaps(pool, used):
+            return pool
     raise InputError(
         f"every /{_PREFIX} of {_POOL} overlaps a network in use",
         hint="set workshop.network to a free private /21, such as network: 10.200.0.0/21",
     )
+
+
+def _refuse_overlap(network: str, taken: Iterable[str]) -> None:
+    """Stop where the roster's own choice would take addresses away from somebody else."""
+    other = next((subnet for subnet in taken if _overlaps(network, (subnet,))), None)
+    if other is not None:
+        raise InputError(
+            f"workshop.network: {network} overlaps {other}, which this server uses already",
+            hint="choose another private /21, or leave workshop.network out",
+        )
+
+
+def _overlaps(network: str, taken: Iterable[str]) -> bool:
+    own = ipaddress.IPv4Network(network)
+    return any(own.overlaps(ipaddress.IPv4Network(subnet)) for subnet in taken)
 
 
 def _assign(slots: Mapping[str, int], names: Iterable[str]) -> dict[str, int]:

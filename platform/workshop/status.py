@@ -11,6 +11,7 @@ from workshop import deploying
 from workshop.intake.orders import Stage
 from workshop.labels import Role
 from workshop.observed import State
+from workshop.wall.rules import difference
 from workshop.workspace import survey
 
 if TYPE_CHECKING:
@@ -87,14 +88,20 @@ class Status:
     intake: str = "off"
     builds: str = "off"
     """The way out of participants' builds."""
+    wall: str = "off"
+    """The firewall rules around seats: live, not standing, or unseen where nobody may look."""
+    outbound: str = "off"
+    """The way out of seats whose egress is approved."""
     queue: Mapping[str, int] = field(default_factory=dict)
     """Deploys that are not over, by their stage."""
+    warnings: tuple[str, ...] = ()
+    """What will be wrong soon, such as a certificate that ends."""
 
     @property
     def ok(self) -> bool:
         """Whether everybody and everything can be reached."""
         parts = {self.edge, self.gateway, self.embedded}
-        parts |= {self.deploys, self.registry, self.intake, self.builds}
+        parts |= {self.deploys, self.registry, self.intake, self.builds, self.wall, self.outbound}
         return parts <= {"live", "off"} and all(seat.state == "live" for seat in self.seats)
 
 
@@ -129,8 +136,11 @@ def status(work: Workspace) -> Status:
         deploys=deploying.server(work) if deploys.on else "off",
         registry=registry,
         intake=intake,
-        builds=_builds(seen),
+        builds=_running(seen, _BUILD_ROLES),
+        wall=_wall(seen),
+        outbound=_running(seen, (Role.OUTBOUND,)),
         queue=deploys.queue,
+        warnings=work.certificate.warnings if work.certificate else (),
     )
 
 
@@ -148,9 +158,19 @@ async def _part(work: Workspace, seen: Survey, role: Role) -> str:
     return "live" if answer.status < _UNAVAILABLE else "not answering"
 
 
-def _builds(seen: Survey) -> str:
-    """Say whether the parts that builds reach the world through all run."""
-    specs = [spec for spec in seen.desired.parts if spec.role in _BUILD_ROLES]
+def _wall(seen: Survey) -> str:
+    """Say whether the firewall rules around seats stand as they should."""
+    wanted, found = seen.desired.wall, seen.observed.wall
+    if wanted is None:
+        return "off"
+    if found is None:
+        return "unseen"
+    return "not standing" if difference(wanted.lines, found) else "live"
+
+
+def _running(seen: Survey, roles: Sequence[Role]) -> str:
+    """Say whether parts that answer no visitor all run."""
+    specs = [spec for spec in seen.desired.parts if spec.role in roles]
     found = [_container(seen, spec) for spec in specs]
     if not specs:
         return "off"
@@ -166,14 +186,16 @@ def _container(seen: Survey, spec: ContainerSpec) -> ObservedContainer | None:
 
 
 async def _ask_all(work: Workspace, seen: Survey) -> dict[str, int | None]:
-    gate = asyncio.Semaphore(_ASKED_AT_ONCE)
+    gate, edge = asyncio.Semaphore(_ASKED_AT_ONCE), seen.desired.edge
+    if edge is None:
+        return {}
+    address, port = edge.asked_at
 
     async def ask(name: str) -> int | None:
         async with gate:
             try:
-                answer = await work.probe.get(
-                    work.roster.port, f"/{name}/healthz", work.roster.url.host
-                )
+                place = edge.place(name)
+                answer = await work.probe.get(port, f"{place.prefix}/healthz", place.host, address)
             except (OSError, EOFError, TimeoutError, ValueError):
                 return None
             return answer.status

@@ -21,9 +21,13 @@ if TYPE_CHECKING:
     from workshop.state import State
 
 REGISTRY_PORT = 5000
+EDGE_PORT = 8010
+"""TCP port on :func:`own_loopback` at which the platform asks an edge that speaks TLS."""
 INTAKE_PORT = 8012
 EGRESS_PORT = 3128
 """TCP ports of the deploy loop's parts, all on :func:`own_loopback`."""
+OUTBOUND_PORT = 3129
+"""TCP port of the proxy of approved seats, on each bridge's own address."""
 EMBEDDED_PLACE = 254
 """Last number of the embedded model's address: beside the slots, which end at 251."""
 _GREEN = 256
@@ -57,7 +61,12 @@ def bridge_name(workshop: str, shard: int) -> str:
     Linux allows 15 characters, so the name comes from numbers and is never cut; all begin with
     ``wsp``, which one firewall rule can match.
     """
-    return f"wsp{zlib.crc32(workshop.encode()):08x}o{shard}"
+    return f"{bridge_prefix(workshop)}o{shard}"
+
+
+def bridge_prefix(workshop: str) -> str:
+    """Begin the names of a workshop's bridges, and of its chains in the firewall."""
+    return f"wsp{zlib.crc32(workshop.encode()):08x}"
 
 
 def seat_address(network: str, slot: int, *, green: bool = False) -> str:

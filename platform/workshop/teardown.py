@@ -6,14 +6,15 @@ import json
 import shutil
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from workshop import apply as applying
-from workshop import host, state
+from workshop import host, service, state
 from workshop.apply import Tools
 from workshop.desired import Desired
-from workshop.errors import InputError
+from workshop.disk import writing
+from workshop.errors import InputError, WorkshopError
 from workshop.events import Outcome
 from workshop.gateway import config as gateway
 from workshop.gateway import ledger
@@ -24,11 +25,15 @@ from workshop.lock import apply_lock
 from workshop.plan import Action, make_teardown
 from workshop.proxy.publish import Publisher
 from workshop.specs import Owner
-from workshop.subnets import bridge_name
+from workshop.subnets import bridge_name, bridge_prefix
+from workshop.vault import keyfile, store
+from workshop.vault.delivery import Delivery
+from workshop.wall import firewall
 from workshop.workspace import refuse_foreign
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from workshop.observed import Observed
     from workshop.workspace import Workspace
@@ -53,10 +58,14 @@ def teardown(work: Workspace, *, keep_images: bool = False) -> Receipt:
     begun = time.monotonic()
     name = _workshop_name(work)
     directory = state.open_directory(work.roster_path)
-    with apply_lock(directory / "lock"):
+    with apply_lock(directory / "lock"), writing(directory):
+        state.refuse_other(state.load(directory), name, directory)
         observed = work.engine.observe(name)
         owner = Owner(name, "", str(work.roster_path.parent.resolve()))
+        prefix = bridge_prefix(name)
+        observed = replace(observed, wall=firewall.look(work.engine, owner, observed, prefix))
         refuse_foreign(observed, name, work.roster_path)
+        units, stuck = _without_units(name, work.roster_path)
         made = make_teardown(Desired(owner), observed, keep_images=keep_images)
         places = work.directories
         publisher = Publisher(places.edge, work.probe, 0, "")
@@ -64,15 +73,21 @@ def teardown(work: Workspace, *, keep_images: bool = False) -> Receipt:
         files = work.deploy_files()
         tools = Tools(work.engine, work.probe, publisher, keys, files, work.settings, work.emit)
         report = applying.apply(made, Desired(owner), tools)
+        if observed.wall and not firewall.image_of(observed, name):
+            firewall.remove_by_hand(prefix)
         used = _used(work)
+        sealed = (directory / store.FILE).exists()
         left = _left(work, name, observed, keep_images=keep_images)
         if not left:
-            shutil.rmtree(directory)
+            _forget(directory)
+            left += _left_in_memory(Delivery(places.memory / name))
     done = Counter(
         step.kind.value
         for step in made.steps
         if step.action is Action.REMOVE and report.outcomes.get(step.number) is Outcome.DONE
     )
+    if units:
+        done["boot unit"] = units
     if directory.exists():
         left.append(f"state directory {directory}")
     else:
@@ -81,11 +96,38 @@ def teardown(work: Workspace, *, keep_images: bool = False) -> Receipt:
         workshop=name,
         removed=dict(done),
         left=tuple(left),
-        kept=_kept(work, name, keep_images=keep_images),
+        kept=(
+            *_kept(work, name, keep_images=keep_images),
+            *(_kept_key() if sealed else ()),
+            *stuck,
+        ),
         unchecked=() if host.firewall_rules() is not None else ("firewall rules (needs root)",),
         used=used,
         seconds=time.monotonic() - begun,
     )
+
+
+def _without_units(name: str, roster: Path) -> tuple[int, tuple[str, ...]]:
+    """Take away what would bring the workshop back at the next boot, before anything else goes.
+
+    Where this user may not, the units stay and do nothing: they ask for a state that is gone.
+    """
+    try:
+        return len(service.remove(name, roster).removed), ()
+    except WorkshopError as exc:
+        return 0, (f"boot units, which do nothing now ({exc.message}; {exc.hint})",)
+
+
+def _forget(directory: Path) -> None:
+    """Remove the state directory, out of the way first.
+
+    Whoever waits for its lock makes a new one as soon as the old is gone; that one must stand in a
+    directory of its own, which nobody is removing.
+    """
+    aside = directory.with_name(f"{directory.name}.gone")
+    shutil.rmtree(aside, ignore_errors=True)
+    directory.rename(aside)
+    shutil.rmtree(aside)
 
 
 def _workshop_name(work: Workspace) -> str:
@@ -118,8 +160,20 @@ def _left(work: Workspace, name: str, before: Observed, *, keep_images: bool) ->
     """Take a fresh inventory of the engine, the kernel and the firewall."""
     found = work.engine.leftovers(name, before.volumes)
     bridges = [bridge_name(name, shard) for shard in range(state.SHARDS)]
-    found += host.traces_of_bridges(bridges)
+    if work.engine.has_kernel:
+        found += host.traces_of_bridges(bridges, bridge_prefix(name))
     return [item for item in found if not (keep_images and item.startswith("image "))]
+
+
+def _left_in_memory(files: Delivery) -> list[str]:
+    """Remove what seats saw of their secrets."""
+    return [] if files.remove() else [f"secrets in {files.home}"]
+
+
+def _kept_key() -> tuple[str, ...]:
+    """Name the key of the store that is gone: it is the operator's, for other workshops as well."""
+    path = keyfile.path()
+    return (f"key of secrets {path} (yours, for the next workshop)",) if path.exists() else ()
 
 
 def _kept(work: Workspace, name: str, *, keep_images: bool) -> tuple[str, ...]:

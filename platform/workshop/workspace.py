@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,18 +16,22 @@ from workshop.deploys import current
 from workshop.deploys.stage import DeployFiles
 from workshop.desired import Desired, make_desired
 from workshop.errors import InputError
-from workshop.events import ignore
+from workshop.events import Note, ignore
+from workshop.gateway import config as gateway
 from workshop.gateway.config import SECRETS
-from workshop.health import HttpProbe
+from workshop.health import LOCAL, HttpProbe
+from workshop.intake import config as intake
 from workshop.labels import Role
 from workshop.llm.publish import GatewayPublisher, loaded
 from workshop.llm.secrets import Secrets
 from workshop.llm.secrets import find as find_secrets
-from workshop.observed import Observed, State
+from workshop.observed import ALTERED, Observed, State
 from workshop.proxy.publish import Publisher
 from workshop.proxy.render import fingerprint
 from workshop.proxy.switch import GREEN, Switch
 from workshop.specs import Directories, Server
+from workshop.vault import delivery, store
+from workshop.wall import firewall
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,9 +40,11 @@ if TYPE_CHECKING:
     from workshop.engines.base import Engine
     from workshop.events import Emit
     from workshop.health import Probe
+    from workshop.proxy.routes import Edge
     from workshop.roster import Roster
     from workshop.settings import Settings
     from workshop.state import State as Choices
+    from workshop.tls.supply import Supply
 
 
 def connect_docker() -> Engine:
@@ -92,6 +99,8 @@ class Workspace:
             registry=home / "registry",
             storage=home / "storage",
             egress=home / "egress",
+            wall=home / "wall",
+            memory=delivery.root(self.settings),
         )
 
     @property
@@ -102,10 +111,11 @@ class Workspace:
         if self.state_directory.is_dir():
             owner = self.state_directory
         return Server(
-            privileged_port=host.port_is_privileged(self.roster.port),
+            privileged_port=any(map(host.port_is_privileged, self.roster.edge_ports)),
             socket=socket,
             socket_group=host.group_of(socket),
             user=host.owner_of(owner),
+            nameservers=host.nameservers(),
             ready_seconds=self.settings.ready_seconds,
         )
 
@@ -116,18 +126,42 @@ class Workspace:
         staged = self.directories.gateway / SECRETS
         return find_secrets(llm.providers if llm else (), self.roster_path, staged)
 
+    @property
+    def certificates(self) -> Path:
+        """Where the workshop keeps certificates it made or was issued."""
+        return self.state_directory / "tls"
+
+    @functools.cached_property
+    def certificate(self) -> Supply | None:
+        """The certificate the edge is to show, read or made once; ``None`` without TLS."""
+        if self.roster.tls is None:
+            return None
+        from workshop.tls import supply  # noqa: PLC0415 - its library is loaded only where needed
+
+        now = datetime.now(UTC)
+        return supply.find(self.roster, self.certificates, self.settings.bundle(), now)
+
+    def look_again(self) -> None:
+        """Forget which certificate was found: another one has been issued."""
+        self.__dict__.pop("certificate", None)
+
     def seat_url(self, name: str) -> str:
         """Give the URL of one participant's app."""
-        return f"{self.roster.url}/{self.roster.participant(name).name}/"
+        return self.roster.seat_url(self.roster.participant(name).name)
 
-    def publisher(self) -> Publisher:
-        """Build the one that brings edge configurations live."""
-        edge = self.directories.edge
-        return Publisher(edge, self.probe, self.roster.port, self.roster.url.host)
+    def publisher(self, edge: Edge | None = None) -> Publisher:
+        """Build the one that brings edge configurations live; it asks where ``edge`` listens."""
+        address, port = edge.asked_at if edge else (LOCAL, self.roster.port)
+        places = self.directories
+        return Publisher(places.edge, self.probe, port, self.roster.url.host, address)
 
     def deploy_files(self) -> DeployFiles:
         """Build the one that writes what the deploy loop's parts read."""
         return DeployFiles(self.directories, self.probe)
+
+    def secret_files(self) -> delivery.Delivery:
+        """Build the one that writes what seats see of their secrets."""
+        return delivery.Delivery(self.directories.memory / self.roster.name)
 
     def gateway_publisher(self) -> GatewayPublisher:
         """Build the one that tells the gateway what changed."""
@@ -144,8 +178,18 @@ class Survey:
     observed: Observed
 
 
-def survey(work: Workspace) -> Survey:
+_GARBLED = (
+    "state.json was garbled and is set aside as state.json.broken; run, network and slots are read "
+    "back from labels, and participants get new keys"
+)
+
+
+def survey(work: Workspace, *, closely: bool = False) -> Survey:
     """Read the files and take one snapshot.
+
+    Args:
+        work: where.
+        closely: look for what was changed by hand on containers too, one call for each.
 
     Raises:
         InputError: the roster is wrong, or the workshop's name is in use elsewhere.
@@ -160,27 +204,52 @@ def survey(work: Workspace) -> Survey:
     routed = tuple(route for route in host.routes() if route not in own)
     bounded = replace(observed, taken_subnets=(*observed.taken_subnets, *routed))
     known = state.load(work.state_directory) if work.state_directory.is_dir() else None
+    state.refuse_other(known, roster.name, work.state_directory)
+    if known is None and (work.state_directory / f"state{state.BROKEN}").exists():
+        work.emit(Note(_GARBLED, warning=True))
     names = [person.name for person in roster.participants]
     choices = state.settle(known, bounded, roster.name, names, roster.network)
     content = sources.read(roster, work.settings, work.secrets.files)
     places = work.directories
+    content = replace(content, sealed=_sealed(work))
+    if work.certificate is not None:
+        content = replace(content, certificate=work.certificate.pair.digest)
     desired = make_desired(roster, choices, content, places, work.server, _current(work, bounded))
     if desired.edge is not None:
         print_of = fingerprint(desired.edge, resources.nginx_templates())
         desired = replace(desired, edge_config=print_of)
+    if closely and observed.containers:
+        altered = work.engine.altered(roster.name, desired.containers)
+        observed = replace(observed, altered=altered)
     return Survey(choices, desired, _with_what_parts_say(work, desired, observed))
 
 
 def _with_what_parts_say(work: Workspace, desired: Desired, observed: Observed) -> Observed:
     """Add what the engine does not know: which configuration each part works with."""
+    places = work.directories
+    texts = {
+        Role.GATEWAY: (places.gateway, desired.gateway and gateway.dump(desired.gateway)),
+        Role.INTAKE: (places.intake, desired.intake and intake.dump(desired.intake)),
+    }
+
+    def is_altered(role: Role) -> bool:
+        """Tell a file that was changed by hand; the part still works with what it once read."""
+        directory, text = texts[role]
+        try:
+            return (directory / gateway.FILE).read_text("utf-8") != text
+        except (OSError, UnicodeDecodeError):
+            return True
 
     def asked(role: Role) -> str | None:
         spec, running = desired.part(role), observed.container(role, role.value)
         if spec is None or running is None or running.state is not State.RUNNING:
             return None
         if role is Role.EDGE:
-            return asyncio.run(work.publisher().loaded())
-        return asyncio.run(loaded(work.probe, spec.answers_at, spec.port))
+            publisher = work.publisher(desired.edge)
+            serves = asyncio.run(publisher.loaded())
+            return serves if serves is None or publisher.is_intact(serves) else ALTERED
+        says = asyncio.run(loaded(work.probe, spec.answers_at, spec.port))
+        return ALTERED if says is not None and is_altered(role) else says
 
     return replace(
         observed,
@@ -189,7 +258,36 @@ def _with_what_parts_say(work: Workspace, desired: Desired, observed: Observed) 
         intake_config=asked(Role.INTAKE),
         deploys_config=work.deploy_files().known(),
         greens=Switch(work.directories.edge / GREEN).greens(),
+        unsecret=_unsecret(work, desired),
+        wall=_wall(work, desired, observed),
+        wall_kept=firewall.kept(work.directories.wall),
     )
+
+
+def _sealed(work: Workspace) -> dict[str, dict[str, str]]:
+    """Read the fingerprints of everybody's secrets; no key is needed for it."""
+    kept = store.load(work.state_directory, work.roster.name)
+    people = (person.name for person in work.roster.participants)
+    found = {name: kept.for_seat(name) for name in people} if kept.entries else {}
+    return {
+        name: {item.name: item.fingerprint for item in held.values()}
+        for name, held in found.items()
+        if held
+    }
+
+
+def _unsecret(work: Workspace, desired: Desired) -> frozenset[str]:
+    """Look which seats' secrets are not where they should be mounted from."""
+    files = work.secret_files()
+    wanted = {seat.secrets for seat in desired.seats if seat.secrets}
+    return frozenset(item for item in wanted if not files.has(item))
+
+
+def _wall(work: Workspace, desired: Desired, observed: Observed) -> tuple[str, ...] | None:
+    """Look at the firewall, where there is or should be anything of ours in it."""
+    if desired.wall is None:
+        return None
+    return firewall.look(work.engine, desired.owner, observed, desired.wall.prefix)
 
 
 def _current(work: Workspace, observed: Observed) -> Current:

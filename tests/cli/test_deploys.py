@@ -204,7 +204,7 @@ def test_deploy_without_waiting_hands_over_and_ends(place: Path, desk: Desk) -> 
 
 
 def test_interrupted_deploy_goes_on(place: Path, serving: Callable[[Script], None]) -> None:
-    """Ctrl+C ends the watching with 130, and the message says so."""
+    """SIGTERM ends the watching with 143, and the message says so."""
     serving(untouched)
     process = subprocess.Popen(
         [sys.executable, "-m", "workshop", "deploy", "ada", "--image", "app:1"],
@@ -219,7 +219,7 @@ def test_interrupted_deploy_goes_on(place: Path, serving: Callable[[Script], Non
     process.send_signal(signal.SIGTERM)
     _, rest = process.communicate(timeout=30)
 
-    assert process.returncode == 130
+    assert process.returncode == 143
     assert "the deploys go on" in rest
     assert "Traceback" not in rest
 

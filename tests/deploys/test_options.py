@@ -11,6 +11,7 @@ from workshop.deploys.options import BuildLimits, DeployOptions
 from workshop.errors import InputError
 from workshop.labels import Role
 from workshop.limits import MIB, Limits
+from workshop.routing import Place
 from workshop.specs import ContainerSpec, Owner
 
 if TYPE_CHECKING:
@@ -144,8 +145,8 @@ def test_servers_configuration_survives_its_file() -> None:
     told = config.Config(
         owner=Owner("class", "r", "/x"),
         url="http://localhost:8080",
+        edge_address="127.0.0.1",
         edge_port=8080,
-        edge_host="localhost",
         registry="127.86.0.1:5000",
         base="workshop-base:1",
         base_reference="python:3.12-slim",
@@ -154,7 +155,7 @@ def test_servers_configuration_survives_its_file() -> None:
         options=DeployOptions(build=BuildLimits(hosts=("a.example.org",))),
         secrets={"pip": "/x/pip.conf"},
         starters=("abc",),
-        seats=(config.DeploySeat(spec, "10.86.1.5", "FROM x\n"),),
+        seats=(config.DeploySeat(spec, "10.86.1.5", "FROM x\n", Place("http", "h", "/ada")),),
     )
 
     assert config.load(config.dump(told)) == told

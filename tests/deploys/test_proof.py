@@ -8,6 +8,7 @@ import gzip
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from workshop.deploys.proof.escapes import (
     in_script,
 )
 from workshop.deploys.proof.visit import visit
+from workshop.routing import Place
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -196,6 +198,7 @@ def test_lines_and_better_addresses_are_named() -> None:
     ]
 
 
+@pytest.mark.alone
 def test_long_script_and_picture_are_read_to_their_end() -> None:
     """Pages of one file hold all they need: what comes after that is still looked at."""
     text = (
@@ -338,9 +341,8 @@ def behind_edge(
 
             def go(seconds: float = 10) -> Proof:
                 return visit(
-                    seat="ada",
-                    edge_port=running.port,
-                    edge_host=f"workshop.example:{running.port}",
+                    place=Place("http", f"workshop.example:{running.port}", "/ada"),
+                    edge=("127.0.0.1", running.port),
                     address="127.0.0.1",
                     port=scene.port,
                     seconds=seconds,
@@ -553,6 +555,33 @@ def test_edge_that_is_not_there_is_a_problem_and_no_error() -> None:
     import lab
 
     port = lab.free_port()
-    proof = visit(seat="ada", edge_port=port, edge_host="localhost", address="127.0.0.1", port=port)
+    place = Place("http", "localhost", "/ada")
+    proof = visit(place=place, edge=("127.0.0.1", port), address="127.0.0.1", port=port)
 
     assert (proof.pages, proof.problem) == (0, "/ada/: nothing answers")
+
+
+def test_nothing_leaves_the_prefix_of_an_app_on_its_own_host(tmp_path: Path) -> None:
+    """The same app that escapes below a path is at home everywhere on a host of its own."""
+    import lab
+
+    from workshop.routing import Routing
+
+    scene = Scene(escaping)
+    try:
+        edge = lab.edge_for({"ada": scene.port}, tmp_path)
+        edge = replace(edge, routing=Routing.SUBDOMAIN)
+        with lab.running(edge, tmp_path) as running:
+            proof = visit(
+                place=edge.place("ada"),
+                edge=("127.0.0.1", running.port),
+                address="127.0.0.1",
+                port=scene.port,
+            )
+    finally:
+        scene.close()
+
+    assert proof.escapes == ()
+    assert proof.pages > 3
+    assert proof.first_event is not None
+    assert not proof.problem

@@ -146,7 +146,9 @@ def test_key_in_a_dotenv_beside_the_roster_is_found(
 ) -> None:
     """The place the course teaches."""
     monkeypatch.delenv("CLASS_KEY")
-    models.roster_path.with_name(".env").write_text("CLASS_KEY=sk-from-file\n")
+    file = models.roster_path.with_name(".env")
+    file.write_text("CLASS_KEY=sk-from-file\n")
+    file.chmod(0o600)
 
     assert operations.provision(models).ok
 

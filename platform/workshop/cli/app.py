@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from workshop.cli.output import Output
 
-INTERRUPTED = 130
 HELP = """Give every participant of a workshop a live, public app: one roster, one command.
 
 Start here:  workshop init my-class && cd my-class && workshop doctor && workshop provision
@@ -91,18 +90,23 @@ def boundary(*, as_json: bool) -> Iterator[Output]:
     except WorkshopError as exc:
         output.error(exc)
         raise typer.Exit(exc.exit_code) from None
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as exc:
         output.say("interrupted; `workshop provision` takes up where this one stopped")
-        raise typer.Exit(INTERRUPTED) from None
+        raise typer.Exit(interrupted(exc)) from None
     except BrokenPipeError:
         # Whoever read our output is gone; there is nobody left to tell.
         sys.stderr.close()
         raise typer.Exit(1) from None
 
 
+def interrupted(exc: KeyboardInterrupt) -> int:
+    """Give the exit code of an interrupted command: 128 and the signal's number, as in shells."""
+    return 128 + int(next(iter(exc.args), signal.SIGINT))
+
+
 def _interrupt(number: int, frame: object) -> None:
-    del number, frame
-    raise KeyboardInterrupt
+    del frame
+    raise KeyboardInterrupt(number)
 
 
 def confirm(output: Output, question: str, *, yes: bool) -> None:

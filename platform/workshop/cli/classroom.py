@@ -16,7 +16,7 @@ from workshop.cli.app import (
     boundary,
     confirm,
 )
-from workshop.errors import EngineUnreachable
+from workshop.errors import EngineUnreachable, InputError
 
 PruneOption = Annotated[
     bool, typer.Option("--prune", help="Remove seats the roster no longer names.")
@@ -111,6 +111,10 @@ def provision(
     strict: Annotated[
         bool, typer.Option("--strict", help="Let warnings stop the command.")
     ] = False,
+    repair: Annotated[
+        bool,
+        typer.Option("--repair", help="Only put back what was lost; apply nothing new."),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Make what runs equal to the roster. Run it again at any time: it repairs and adds.
@@ -121,9 +125,17 @@ def provision(
     from workshop.workspace import Workspace
 
     with boundary(as_json=as_json) as output:
+        if repair and prune:
+            raise InputError("--repair removes nobody", hint="leave --prune out")
         with output.progress() as progress:
             work = Workspace(roster, emit=progress)
-            report = operations.provision(work, prune=None if prune else frozenset(), strict=strict)
+            names = None if prune else frozenset[str]()
+            if work.roster.tls is None:
+                report = operations.provision(work, prune=names, strict=strict, repair=repair)
+            else:
+                from workshop.tls import renewal
+
+                report = renewal.provision(work, prune=names, strict=strict, repair=repair)
         output.report(report, work)
         raise typer.Exit(0 if report.ok else 1)
 

@@ -9,7 +9,6 @@ import typer
 
 from workshop.cli.app import (
     DEFAULT_ROSTER,
-    INTERRUPTED,
     AllOption,
     JsonOption,
     NamesArgument,
@@ -17,6 +16,7 @@ from workshop.cli.app import (
     app,
     boundary,
     complete_name,
+    interrupted,
 )
 from workshop.errors import InputError
 
@@ -169,8 +169,8 @@ def _follow(output: Output, work: Workspace, made: list[Order], *, wait: bool) -
     try:
         with output.deploy_progress() as progress:
             found = deploying.follow(work, made, progress, LONGEST_SECONDS)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as exc:
         output.say("not watching any more; the deploys go on. `workshop status` shows them")
-        raise typer.Exit(INTERRUPTED) from None
+        raise typer.Exit(interrupted(exc)) from None
     output.deployed(found)
     raise typer.Exit(0 if all(item.stage is Stage.LIVE for item in found) else 1)

@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import sys
+import time
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -36,15 +37,18 @@ from workshop.errors import InputError, WorkshopError
 from workshop.gateway.config import NANO
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from workshop.apply import Report
     from workshop.doctor import Check
     from workshop.intake import orders
     from workshop.keyring import HandedKey
     from workshop.plan import Plan
+    from workshop.safekeeping import Listed
+    from workshop.service import Done
     from workshop.status import Status
     from workshop.teardown import Receipt
+    from workshop.tls.renewal import CertificateStatus, Renewal
     from workshop.usage import Usage, Use
     from workshop.workspace import Workspace
 
@@ -152,13 +156,16 @@ class Output:
         live = sum(seat.state == "live" for seat in status.seats)
         self.say(
             f"{status.workshop}: {live} of {len(status.seats)} live, edge {status.edge}, "
-            f"gateway {status.gateway}, embedded model {status.embedded}"
+            f"gateway {status.gateway}, embedded model {status.embedded}, wall {status.wall}"
+            f"{f', outbound {status.outbound}' if status.outbound != 'off' else ''}"
         )
         queue = ", ".join(f"{count} {stage}" for stage, count in status.queue.items())
         self.say(
             f"deploys: {status.deploys}, registry {status.registry}, intake {status.intake}, "
             f"builds {status.builds}{f'; {queue}' if queue else ''}"
         )
+        for text in status.warnings:
+            self.say(f"warning: {text}")
 
     # -- deploys ------------------------------------------------------------------------------
 
@@ -198,6 +205,91 @@ class Output:
         if single:
             self.lines(last_failure(found))
             self.lines(escapes(found, live))
+
+    def secret_set(self, item: Listed) -> None:
+        """Say what was kept, and what brings it to seats."""
+        if self.as_json:
+            self.document(vars(item))
+            return
+        who = item.participant or "everybody"
+        self.say(
+            f"{item.name} is kept for {who} (fingerprint {item.fingerprint}); "
+            "`workshop provision` hands it over, and the seats concerned start afresh"
+        )
+
+    def secrets(self, found: Sequence[Listed]) -> None:
+        """Show which secrets there are, never what they hold."""
+        if self.as_json:
+            self.document([vars(item) for item in found])
+            return
+        table = Table(box=None, pad_edge=False)
+        for column in ("name", "for", "set", "fingerprint"):
+            table.add_column(column)
+        for item in found:
+            note = "" if item.in_roster else " (not in the roster)"
+            when = time.strftime("%Y-%m-%d %H:%M", time.localtime(item.set_at))
+            table.add_row(
+                item.name, escape((item.participant or "everybody") + note), when, item.fingerprint
+            )
+        self._out.print(table)
+
+    def secrets_removed(self, name: str, participant: str) -> None:
+        """Say what is forgotten, and what takes it away from seats."""
+        if self.as_json:
+            self.document({"ok": True, "name": name, "participant": participant})
+            return
+        what = f"{name} of {participant or 'everybody'}" if name else "every secret"
+        self.say(f"{what} is forgotten; `workshop provision` takes it away from seats")
+
+    def certificate(self, found: CertificateStatus) -> None:
+        """Show the edge's certificate and how long it lasts."""
+        if self.as_json:
+            self.document(vars(found))
+            return
+        kind = "self-made, until the first is issued" if found.placeholder else found.source
+        rows = {
+            "certificate": kind,
+            "issuer": found.issuer,
+            "names": ", ".join(found.names),
+            "ends": f"{found.ends:%Y-%m-%d}, in {found.days_left} days",
+            "edge": "shows it" if found.live else "does not show it; `workshop provision`",
+        }
+        if found.authority:
+            rows["authority"] = f"{found.authority} (curl --cacert, or import it for the class)"
+        if found.failed:
+            rows["last refusal"] = found.failed
+        self.lines(f"{key + ':':<14} {value}" for key, value in rows.items())
+        for text in found.warnings:
+            self.say(f"warning: {text}")
+
+    def renewal(self, done: Renewal) -> None:
+        """Say whether there is a new certificate, and why not."""
+        if self.as_json:
+            self.document({"changed": done.changed, "reason": done.reason, **vars(done.status)})
+            return
+        self.say(f"{'renewed' if done.changed else 'not renewed'}: {done.reason}")
+
+    def units(self, units: Mapping[str, str]) -> None:
+        """Show systemd units, each under its name."""
+        if self.as_json:
+            self.document(units)
+            return
+        self.lines(f"# {name}\n{text}" for name, text in units.items())
+
+    def service(self, done: Done) -> None:
+        """Say which units were written or removed, and what systemd was told."""
+        if self.as_json:
+            self.document(vars(done))
+            return
+        self.lines(f"wrote {path}" for path in done.written)
+        self.lines(f"unchanged {path}" for path in done.unchanged)
+        self.lines(f"removed {path}" for path in done.removed)
+        if not done.commands:
+            self.say(f"{done.workshop} has no units here")
+        elif done.told:
+            self.say("systemd knows")
+        else:
+            self.say(f"systemd was not told; on the server: {' && '.join(done.commands)}")
 
     def keys(self, keys: Sequence[HandedKey]) -> None:
         """Show keys, each as the lines of a ``.env`` file."""

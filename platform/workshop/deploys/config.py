@@ -10,10 +10,12 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from workshop.deploys.options import BuildLimits, DeployOptions
 from workshop.labels import Role
 from workshop.limits import Limits
+from workshop.routing import Place
 from workshop.specs import ContainerSpec, Owner
 
 if TYPE_CHECKING:
@@ -40,6 +42,8 @@ class DeploySeat:
     """The slot's other address."""
     recipe: str
     """Text of the Dockerfile for a source that brings none; empty where there is none."""
+    place: Place
+    """Where visitors find it."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +52,9 @@ class Config:
 
     owner: Owner
     url: str
+    edge_address: str
     edge_port: int
-    edge_host: str
+    """Where the edge is asked in plain HTTP."""
     registry: str
     """Address and port of the registry."""
     base: str
@@ -71,6 +76,11 @@ class Config:
     def fingerprint(self) -> str:
         """Name the configuration by its content."""
         return hashlib.sha256(dump(self).encode()).hexdigest()[:16]
+
+    def place(self, name: str) -> Place:
+        """Say where visitors find a seat, one that has left the roster meanwhile included."""
+        held = self.seat(name)
+        return held.place if held else Place("http", urlsplit(self.url).netloc, f"/{name}")
 
     def seat(self, name: str) -> DeploySeat | None:
         """Find one participant's seat."""
@@ -118,14 +128,14 @@ def _options(raw: Mapping[str, Any]) -> DeployOptions:
 
 
 def _seat(raw: Mapping[str, Any]) -> DeploySeat:
-    return DeploySeat(**{**raw, "spec": _spec(raw["spec"])})
+    return DeploySeat(**{**raw, "spec": _spec(raw["spec"]), "place": Place(**raw["place"])})
 
 
 def _spec(raw: Mapping[str, Any]) -> ContainerSpec:
     pairs = {key: tuple(map(tuple, raw[key])) for key in ("mounts", "data")}
     texts = {
         key: tuple(raw[key])
-        for key in ("bridges", "listen", "command", "capabilities", "groups", "volumes")
+        for key in ("bridges", "listen", "command", "capabilities", "groups", "volumes", "dns")
     }
     role = Role(raw["role"])
     return ContainerSpec(

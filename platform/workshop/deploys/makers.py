@@ -137,10 +137,17 @@ class Makers:
     def seen_through_edge(self, config: Config, spec: ContainerSpec) -> str | None:
         """Ask a seat's public address who answers; ``None`` when it is ``spec``."""
         probe, deadline = HttpProbe(), time.monotonic() + EDGE_SECONDS
+        place = config.place(spec.key)
         while True:
             try:
-                path = f"/{spec.key}/whoami"
-                answer = asyncio.run(probe.get(config.edge_port, path, config.edge_host))
+                answer = asyncio.run(
+                    probe.get(
+                        config.edge_port,
+                        f"{place.prefix}/whoami",
+                        place.host,
+                        config.edge_address,
+                    )
+                )
                 problem = identity_problem(answer, spec.key, spec.version)
             except (OSError, EOFError, TimeoutError, ValueError, asyncio.LimitOverrunError):
                 problem = "the edge does not answer"
@@ -151,9 +158,8 @@ class Makers:
     def visit(self, config: Config, spec: ContainerSpec) -> Proof:
         """Look at an app the way its visitors do, for addresses that leave its prefix."""
         return visit(
-            seat=spec.key,
-            edge_port=config.edge_port,
-            edge_host=config.edge_host,
+            place=config.place(spec.key),
+            edge=(config.edge_address, config.edge_port),
             address=spec.address or "",
             port=spec.port,
         )

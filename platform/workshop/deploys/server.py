@@ -119,10 +119,11 @@ class Server:
                 for seat in told.seats
             }
             names = {name for seat in told.seats for name in _names(seat.spec.name)}
+            # Routes first: one may still lead to what is about to go.
+            self.makers.switch.settle(greens)
             for item in self.makers.engine.observe(told.owner.workshop).containers:
                 if item.role is Role.SEAT and item.name in names - live:
                     self.makers.engine.remove(item.id)
-            self.makers.switch.settle(greens)
 
     def step(self) -> None:
         """Do everything that is due, without waiting for anything."""

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from workshop.gateway.config import Seat
 
 
+_MINUTE = 60
+
+
 @dataclass(frozen=True)
 class Taken:
     """Tokens taken from one minute of a seat."""
@@ -58,6 +61,8 @@ class Pacer:
                 final=True,
             )
         requests_key = requests.key_for("requests", seat.name)
+        await self._begin_anew(requests_key)
+        await self._begin_anew(budget.key_for("tokens", seat.name))
         if not await self._limiter.hit(requests, "requests", seat.name):
             await self._storage.decr(requests_key)
             raise await self._refusal(requests_key, requests, "requests")
@@ -67,6 +72,11 @@ class Pacer:
             await self._storage.decr(requests_key)
             raise await self._refusal(key, budget, "tokens")
         return Taken(key, tokens, await self._storage.get_expiry(key))
+
+    async def _begin_anew(self, key: str) -> None:
+        """Forget a minute whose end a clock that was set back has moved out of reach."""
+        if await self._storage.get_expiry(key) > time.time() + _MINUTE:
+            await self._storage.clear(key)
 
     async def give_back(self, taken: Taken, used: int) -> None:
         """Return what a request took and did not use, if its minute still runs."""

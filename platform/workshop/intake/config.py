@@ -39,6 +39,8 @@ class Seat:
     """What messages and logs call the key, such as ``ada-1``."""
     key_hash: str
     """SHA-256 of the key in hexadecimal; empty when it is revoked."""
+    url: str = ""
+    """Where visitors find the app."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from workshop.intake.uploads import receive
 from workshop.intake.watch import follow
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from workshop.intake.exchange import Ask
     from workshop.intake.service import Service
@@ -59,11 +59,11 @@ async def show(service: Service, ask: Ask, name: str) -> Reply:
     if ask.has("follow"):
         return await _follow_newest(service, ask, seat.name)
     found = await service.last(seat.name)
-    url = service.view.url
     if as_json:
-        deploys = [{**_facts(item, url), "text": _ended_text(item, url)} for item in found]
+        app = service.view.app
+        deploys = [{**_facts(item, app), "text": _ended_text(item, app)} for item in found]
         return json_reply({"seat": seat.name, "deploys": deploys}, headers=_NO_STORE)
-    return Reply(_text(words.listing(seat.name, found, url)), headers=_NO_STORE)
+    return Reply(_text(words.listing(seat.name, found, service.view.url)), headers=_NO_STORE)
 
 
 async def _follow_newest(service: Service, ask: Ask, seat: str) -> Reply:
@@ -108,7 +108,7 @@ async def _after(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[byte
 
 async def _stream(service: Service, order_id: str, *, as_json: bool) -> AsyncIterator[bytes]:
     """Tell what becomes of an order, as it comes."""
-    options, teller = service.options, words.Teller(service.view.url)
+    options, teller = service.options, words.Teller(service.view.app)
     began = spoke = time.monotonic()
     known = warned = False
     async for progress in _changes(service, order_id):
@@ -118,7 +118,7 @@ async def _stream(service: Service, order_id: str, *, as_json: bool) -> AsyncIte
             new = teller.new_lines(progress)
             lines = teller.tell(progress, new)
             if as_json:
-                facts = _facts(progress, service.view.url)
+                facts = _facts(progress, service.view.app)
                 yield _object({**facts, "lines": new, "text": lines})
             elif lines:
                 yield _text(lines)
@@ -146,14 +146,14 @@ async def _changes(service: Service, order_id: str) -> AsyncIterator[Progress | 
         yield progress
 
 
-def _facts(progress: Progress, url: str) -> dict[str, Any]:
+def _facts(progress: Progress, app: Callable[[str], str]) -> dict[str, Any]:
     found = asdict(progress)
     del found["lines"]
-    return {**found, "over": progress.stage.over, "url": words.address(url, progress)}
+    return {**found, "over": progress.stage.over, "url": app(progress.seat)}
 
 
-def _ended_text(progress: Progress, url: str) -> list[str]:
-    return words.ending(progress, url) if progress.stage.over else []
+def _ended_text(progress: Progress, app: Callable[[str], str]) -> list[str]:
+    return words.ending(progress, app) if progress.stage.over else []
 
 
 def _note(order_id: str, text: str, *, as_json: bool) -> bytes:

@@ -41,6 +41,11 @@ class View:
         """What stands before the slash in ``docker push HOST/ada/app``."""
         return urlsplit(self.config.url).netloc
 
+    def app(self, name: str) -> str:
+        """Give the address of a participant's app, one who has left the roster included."""
+        held = self.seats.get(name)
+        return held.url if held and held.url else f"{self.url}/{name}/"
+
 
 def read_view(directory: Path) -> View:
     """Read the file and what lies beside it.

@@ -9,7 +9,7 @@ from workshop.intake.orders import Stage, What
 from workshop.intake.watch import fresh
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from workshop.intake.archive import Summary
     from workshop.intake.orders import Finding, Progress, Proof
@@ -49,8 +49,8 @@ def received(summary: Summary) -> list[str]:
 class Teller:
     """Turns one order's progress, as it changes, into lines that were not said before."""
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self, app: Callable[[str], str]) -> None:
+        self._app = app
         self._stage: Stage | None = None
         self._ahead = -1
         self._lines: tuple[str, ...] = ()
@@ -71,25 +71,26 @@ class Teller:
             lines.append(f"{_BEGINS[progress.stage]} ...")
         self._stage = progress.stage
         lines += [f"  | {line}" for line in new]
-        return [*lines, *ending(progress, self._url)] if progress.stage.over else lines
+        return [*lines, *ending(progress, self._app)] if progress.stage.over else lines
 
 
-def ending(progress: Progress, url: str) -> list[str]:
-    """Say how a deploy ended; the last line is ``deployed``, ``failed`` or ``superseded``."""
+def ending(progress: Progress, app: Callable[[str], str]) -> list[str]:
+    """Say how a deploy ended; the last line is ``deployed``, ``failed`` or ``superseded``.
+
+    Args:
+        progress: the deploy.
+        app: gives the address of a participant's app.
+
+    """
     if progress.stage is Stage.LIVE:
         seconds = max(0.0, (progress.ended or progress.received) - progress.received)
-        lines = [f"Live: {address(url, progress)} (version {progress.version}, {seconds:.1f} s)"]
+        lines = [f"Live: {app(progress.seat)} (version {progress.version}, {seconds:.1f} s)"]
         lines += _proof(progress.proof)
     elif progress.stage is Stage.SUPERSEDED:
         lines = ["Not live: a newer deploy of yours came before this one was done."]
     else:
         lines = [*_finding(progress.finding), "The version before it is still live."]
     return [*lines, _ENDS[progress.stage]]
-
-
-def address(url: str, progress: Progress) -> str:
-    """Tell where the app is."""
-    return f"{url}/{progress.seat}/"
 
 
 def listing(seat: str, found: list[Progress], url: str) -> list[str]:

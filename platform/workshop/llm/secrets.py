@@ -10,8 +10,7 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from workshop import environment, yamltree
-from workshop.errors import InputError
+from workshop import settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,7 +42,7 @@ def find(providers: Sequence[Provider], roster: Path, staged: Path) -> Secrets:
         staged: directory of the files an earlier command wrote.
 
     """
-    variables = {**_env_file(roster.with_name(".env")), **os.environ}
+    variables = {**settings.read_env_file(roster.with_name(".env")), **os.environ}
     files, content, missing = {}, {}, []
     for provider in providers:
         name = provider.upstream.name
@@ -70,12 +69,3 @@ def _key(provider: Provider, variables: Mapping[str, str]) -> str:
         except (OSError, UnicodeDecodeError):
             return ""
     return variables.get(provider.key_env, "").strip()
-
-
-def _env_file(path: Path) -> dict[str, str]:
-    if not path.is_file():
-        return {}
-    try:
-        return environment.parse_env_file(yamltree.read_text(path), path.name)[0]
-    except InputError:
-        return {}

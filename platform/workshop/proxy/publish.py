@@ -8,12 +8,15 @@ old workers when a reload fails, so the last look asks the edge which fingerprin
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import shutil
 import time
 from typing import TYPE_CHECKING
 
+from workshop.disk import refusal
 from workshop.errors import EngineError, PublishFailed
+from workshop.health import LOCAL
 from workshop.parts.edge import EDGE_MOUNT
 from workshop.proxy.switch import GREEN, Switch
 
@@ -27,18 +30,23 @@ if TYPE_CHECKING:
 RELOAD_SECONDS = 10.0
 """How long a reload may take to be seen; 300 routes settle in about 0.1 s."""
 KEPT_RELEASES = 3
+SUM = ".sum"
+"""In a release, the sum of its files: whether somebody changed one is seen without rendering."""
 _PAUSE = 0.01
 
 
 class Publisher:
     """Owns the edge's directory and the way its content goes live."""
 
-    def __init__(self, directory: Path, probe: Probe, port: int, host: str) -> None:
+    def __init__(
+        self, directory: Path, probe: Probe, port: int, host: str, address: str = LOCAL
+    ) -> None:
         self.directory = directory
         self.switch = Switch(directory / GREEN)
         self._probe = probe
         self._port = port
         self._host = host
+        self._address = address
 
     def stage(self, fingerprint: str, files: Mapping[str, str]) -> None:
         """Write a release whole, under a name nothing reads yet."""
@@ -55,13 +63,26 @@ class Publisher:
                 # nginx runs as another user; the directory above keeps everybody else out.
                 path.chmod(0o644)
                 path.parent.chmod(0o755)
+            (unfinished / SUM).write_text(_sum(unfinished), "ascii")
             for folder in (unfinished, unfinished.parent, self.directory):
                 folder.chmod(0o755)
             shutil.rmtree(target, ignore_errors=True)
             unfinished.rename(target)
         except OSError as exc:
             shutil.rmtree(unfinished, ignore_errors=True)
-            raise PublishFailed(f"cannot write the edge's configuration: {exc.strerror}") from exc
+            raise PublishFailed(
+                f"cannot write the edge's configuration: {exc.strerror}",
+                hint=refusal(self.directory, exc).hint,
+            ) from exc
+
+    def is_intact(self, fingerprint: str) -> bool:
+        """Whether what the edge reads when it starts the next time is what was written."""
+        target = self._release(fingerprint)
+        try:
+            known = (target / SUM).read_text("ascii")
+        except (OSError, UnicodeDecodeError):
+            return False
+        return self._current() == fingerprint and known == _sum(target)
 
     def prepare(self, fingerprint: str) -> None:
         """Let an edge that starts afresh start on this release.
@@ -97,7 +118,7 @@ class Publisher:
     async def loaded(self) -> str | None:
         """Ask the edge which configuration it serves; ``None`` when it does not answer."""
         try:
-            answer = await self._probe.get(self._port, "/healthz", self._host)
+            answer = await self._probe.get(self._port, "/healthz", self._host, self._address)
         except (OSError, EOFError, TimeoutError, ValueError):
             return None
         said = answer.json()
@@ -136,11 +157,24 @@ class Publisher:
             shutil.rmtree(path, ignore_errors=True)
 
 
+def _sum(release: Path) -> str:
+    """Sum up the files of a release."""
+    whole = hashlib.sha256()
+    for path in sorted(release.rglob("*")):
+        if path.is_file() and path.name != SUM:
+            whole.update(f"{path.relative_to(release)}\n".encode())
+            whole.update(hashlib.sha256(path.read_bytes()).digest())
+    return whole.hexdigest()
+
+
 def _holds(directory: Path, files: Mapping[str, str]) -> bool:
     """Whether a release is there already, whole and unaltered; it may be the one being served."""
     try:
-        return all((directory / name).read_text("utf-8") == text for name, text in files.items())
-    except OSError:
+        whole = (directory / SUM).read_text("ascii") == _sum(directory)
+        return whole and all(
+            (directory / name).read_text("utf-8") == text for name, text in files.items()
+        )
+    except (OSError, UnicodeDecodeError):
         return False
 
 

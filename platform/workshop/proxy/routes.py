@@ -12,10 +12,14 @@ from collections import Counter
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from workshop.routing import Place, Routing, place
+
 NAME = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
 NAME_LENGTHS = range(2, 33)
 HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
+NUMBERS = re.compile(r"[0-9.]+")
 PATH = re.compile(r"(?:/[A-Za-z0-9][A-Za-z0-9._-]*)+")
+DIGEST = re.compile(r"[0-9a-f]{8,64}")
 
 EDGE_PATHS = frozenset({"deploy", "healthz", "llm", "v2"})
 """First path segments the edge answers itself, now or soon; no seat may be called so."""
@@ -24,6 +28,10 @@ SERVICES = ("gateway", "registry", "intake")
 """Upstreams that are no seat; no seat's upstream is called so, as it begins with `seat-`."""
 
 LOCAL_NAMES = ("localhost", "127.0.0.1")
+DEFAULT_PORTS = {"http": 80, "https": 443}
+HSTS_SECONDS = 86_400
+"""How long a browser insists on HTTPS: the afternoon and its evening. What follows on this host may
+be a workshop without a certificate."""
 
 
 def _require(legal: object, where: str, found: object, expected: str) -> None:
@@ -134,6 +142,26 @@ class Upstream:
 
 
 @dataclass(frozen=True)
+class Tls:
+    """The certificate the edge shows: paths as the edge's container sees them."""
+
+    certificate: str
+    """Certificate and what it is signed by, in one PEM file."""
+    key: str
+    digest: str
+    """Of both files' content: another certificate is another configuration, so nginx reads it."""
+    redirect_port: int = 0
+    """Port on which plain HTTP leads to HTTPS; 0 where there is none."""
+
+    def __post_init__(self) -> None:
+        for path in (self.certificate, self.key):
+            _require(PATH.fullmatch(path), "tls path", path, "a plain absolute path")
+        _require(DIGEST.fullmatch(self.digest), "tls digest", self.digest, "hexadecimal")
+        legal = self.redirect_port in range(65536)
+        _require(legal, "tls redirect", self.redirect_port, "a TCP port")
+
+
+@dataclass(frozen=True)
 class Edge:
     """Everything the templates may know. Two equal edges render to equal bytes."""
 
@@ -162,6 +190,13 @@ class Edge:
     """Address and port of what gives tokens and takes uploads; empty where there is none."""
     switches: str = "/edge/green"
     """Where a file named like a seat moves its requests to the seat's green address."""
+    tls: Tls | None = None
+    """What HTTPS is answered with; ``None`` where the edge speaks plain HTTP alone."""
+    inner: str = ""
+    """With TLS, where the platform itself asks in plain HTTP: a loopback address and a port."""
+    routing: Routing = Routing.PATH
+    acme: str = "/edge/acme"
+    """Where answers to an authority's questions lie while it asks them."""
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)
@@ -174,11 +209,22 @@ class Edge:
         for name, address in self.services:
             legal = _legal_service(address)
             _require(legal, f"edge {name}", address, "a unicast IPv4 and a TCP port")
-        for path in (self.directory, self.scratch, self.access_log, self.switches):
+        self._check_tls()
+        for path in (self.directory, self.scratch, self.access_log, self.switches, self.acme):
             _require(PATH.fullmatch(path), "edge path", path, "a plain absolute path")
         object.__setattr__(self, "routes", tuple(sorted(self.routes, key=lambda r: r.name)))
         self._require_unique("name", [route.name for route in self.routes])
         self._require_unique("address", [place for r in self.routes for place in r.places])
+
+    def _check_tls(self) -> None:
+        legal = self.tls is None or (self.scheme == "https" and self.inner)
+        _require(legal, "edge tls", self.url, "an https address, and somewhere to be asked at")
+        legal = not self.inner or _legal_service(self.inner)
+        _require(legal, "edge inner", self.inner, "a unicast IPv4 and a TCP port")
+        taken = self.tls is not None and self.tls.redirect_port == self.listen
+        _require(not taken, "edge redirect", self.listen, "another port than the one for HTTPS")
+        legal = not self.routing.by_host or not NUMBERS.fullmatch(self.hosts[0])
+        _require(legal, "edge url", self.url, "a name: seats have hosts below it")
 
     @staticmethod
     def _require_unique(what: str, values: list[str]) -> None:
@@ -190,6 +236,51 @@ class Edge:
     def scheme(self) -> str:
         """The scheme people use; TLS may end in front of the edge."""
         return urlsplit(self.url).scheme
+
+    @property
+    def asked_at(self) -> tuple[str, int]:
+        """Address and port at which the platform itself asks the edge in plain HTTP."""
+        address, _, port = self.inner.rpartition(":")
+        return (address, int(port)) if self.tls else (LOCAL_NAMES[1], self.listen)
+
+    @property
+    def origin(self) -> str:
+        """The public address without a slash."""
+        return self.url.rstrip("/")
+
+    @property
+    def port_suffix(self) -> str:
+        """What follows a host in the public address: nothing, or the port."""
+        port = urlsplit(self.url).port
+        return f":{port}" if port and port != DEFAULT_PORTS[self.scheme] else ""
+
+    @property
+    def hsts(self) -> int:
+        """For how many seconds browsers shall insist on HTTPS; 0 where they shall not.
+
+        It covers every port of a host: on the operator's own machine it would reach beyond the
+        workshop, and an unusual port would be asked in the wrong tongue.
+        """
+        usual = self.tls is not None and not self.port_suffix
+        return HSTS_SECONDS if usual and self.names and self.hosts[0] != "localhost" else 0
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Those of the hosts that are names: the public one first, if it is one."""
+        public = NUMBERS.fullmatch(self.hosts[0])
+        found = tuple(host for host in self.hosts if not NUMBERS.fullmatch(host))
+        return () if public else found
+
+    def place(self, name: str) -> Place:
+        """Say where visitors find a seat."""
+        return place(self.origin, self.routing, name)
+
+    @property
+    def seat_hosts(self) -> tuple[tuple[str, str], ...]:
+        """Each host that is a seat's own, and the seat."""
+        if not self.routing.by_host:
+            return ()
+        return tuple((f"{r.name}.{host}", r.name) for host in self.names for r in self.routes)
 
     @property
     def services(self) -> tuple[tuple[str, str], ...]:

@@ -23,6 +23,8 @@ from workshop.intake.orders import Escape, Proof
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable
 
+    from workshop.routing import Place
+
 _MOST_PAGES = 20
 _MOST_BYTES = 2 << 20
 _MOST_HOPS = 5
@@ -39,23 +41,22 @@ _QUESTION = json.dumps({"message": "Hello"}).encode()
 _NARROWED = "the edge narrowed it"
 
 
-def visit(  # noqa: PLR0913 - where the edge is, and where the app is
-    *, seat: str, edge_port: int, edge_host: str, address: str, port: int, seconds: float = 10
+def visit(
+    *, place: Place, edge: tuple[str, int], address: str, port: int, seconds: float = 10
 ) -> Proof:
-    """Visit the app of ``seat`` through the edge on this machine. Never raises.
+    """Visit the app at ``place`` through the edge on this machine. Never raises.
 
     Args:
-        seat: whose; its prefix is ``/seat/``.
-        edge_port: where the edge listens.
-        edge_host: the name visitors use, without a port unless they write one.
+        place: where visitors find it; on a host of its own nothing leaves the prefix.
+        edge: address and port at which the edge is asked in plain HTTP.
         address: where the app itself listens: the edge narrows cookies' paths, so the app is asked
             what it sent.
         port: its port.
         seconds: how long the visit may take.
 
     """
-    edge = Server("127.0.0.1", edge_port, edge_host)
-    tour = _Tour(edge, Server(address, port, edge_host), f"/{seat}/")
+    through, itself = Server(*edge, place.authority), Server(address, port, place.authority)
+    tour = _Tour(through, itself, f"{place.prefix}/", place.scheme)
     return asyncio.run(tour.make(seconds))
 
 
@@ -66,6 +67,7 @@ class _Tour:
     edge: Server
     app: Server
     prefix: str
+    scheme: str
     asked: int = 0
     left: int = _MOST_BYTES
     problem: str = ""
@@ -104,7 +106,7 @@ class _Tour:
     # -- pages --------------------------------------------------------------------------------
 
     async def _crawl(self) -> None:
-        start = f"http://{self.edge.host}{self.prefix}"
+        start = f"{self.scheme}://{self.edge.host}{self.prefix}"
         waiting, known = deque([start]), {start}
         while waiting and self.asked < _MOST_PAGES and self.left > 0:
             url = waiting.popleft()
