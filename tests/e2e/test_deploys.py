@@ -23,6 +23,8 @@ import pytest
 
 from tests.e2e.room import Class, initialise, provisioned
 from tests.template_files.files import copy_app, environment, steps
+from workshop import sources
+from workshop.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -194,6 +196,13 @@ def test_login_with_the_key_is_accepted_and_with_another_refused(room: Deploying
     room.docker("logout", room.host)
 
 
+def test_doctor_finds_every_wall_standing(room: Deploying) -> None:
+    """Registry, intake, serve, egress and relays are audited as seats are."""
+    found = [check for check in room.json("doctor") if check["name"] == "hardening"]
+
+    assert [check["verdict"] for check in found] == ["ok"], found
+
+
 def test_push_goes_live_by_itself(room: Deploying) -> None:
     """Docker push, and the page has changed."""
     before = room.version("ada")
@@ -327,7 +336,7 @@ def test_new_participant_changes_the_greeting_by_the_workflow_of_the_template(
         WORKSHOP_SCHEME="http",
     )
     tag = f"{room.host}/grace/app:c0ffee"
-    base = room.docker("images", "--format", "{{.Repository}}:{{.Tag}}", "workshop-base").split()[0]
+    base = sources.base_tag(Settings())
     # What the template's Dockerfile starts from cannot be pulled here.
     room.docker("tag", base, "python:3.12-slim")
     try:

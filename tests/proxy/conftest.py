@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import lab as laboratory
@@ -31,8 +30,7 @@ def lab(
     directory = tmp_path_factory.mktemp("edge")
     edge = laboratory.edge_for({**ports, "down": laboratory.free_port()}, directory)
     if request.param == "green":
-        moved = (replace(r, address="127.0.0.3", green=r.address) for r in edge.routes)
-        edge = replace(edge, routes=tuple(moved))
+        edge = laboratory.moved(edge)
     with laboratory.running(edge, directory) as started:
         if request.param == "green":
             started.switch.settle(frozenset(route.name for route in edge.routes))

@@ -8,6 +8,7 @@ by hand: a library would normalise the very bytes under test.
 from __future__ import annotations
 
 import asyncio
+import binascii
 import contextlib
 import itertools
 import json
@@ -21,7 +22,20 @@ HOSTILE = (
     b'Service-Worker-Allowed: /\r\nAlt-Svc: h2=":9"\r\nClear-Site-Data: "*"\r\n'
     b"Strict-Transport-Security: max-age=9\r\nPublic-Key-Pins: x\r\nNEL: {}\r\nReport-To: {}\r\n"
     b'Reporting-Endpoints: x="/"\r\nServer: hostile\r\n'
+    b"Accept-CH: Sec-CH-UA-Model\r\nAccept-CH-Lifetime: 9\r\nCritical-CH: Sec-CH-UA-Model\r\n"
+    b"Origin-Agent-Cluster: ?0\r\nSet-Login: logged-out\r\nExpect-CT: enforce\r\n"
+    b'Use-As-Dictionary: match="/*"\r\nSet-Cookie2: a=b\r\nPublic-Key-Pins-Report-Only: x\r\n'
+    b'Secure-Session-Registration: (ES256);path="/"\r\n'
+    b'Sec-Session-Registration: (ES256);path="/"\r\n'
+    b"X-Frame-Options: DENY\r\nContent-Security-Policy: default-src 'self'\r\n"
+    b"Referrer-Policy: no-referrer\r\nPermissions-Policy: camera=()\r\nLink: <x>; rel=preload\r\n"
+    b"Refresh: 9\r\nCross-Origin-Opener-Policy: same-origin\r\n"
 )
+
+
+NUMBERS = itertools.count()
+TALLY: list[str] = []
+"""What arrived at any seat, in order; asking a seat itself for `/tally` reads and empties it."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +115,9 @@ async def talk(name: bytes, reader: asyncio.StreamReader, writer: asyncio.Stream
         if path == b"/ws" and b"upgrade: websocket" in request.head.lower():
             await tunnel(reader, writer)
             return
+        if path == b"/ws-unasked":
+            await tunnel(reader, writer)
+            return
         if path == b"/pulse":
             await pulse(name, reader, writer)
             return
@@ -126,8 +143,21 @@ def respond(name: bytes, request: Request, path: bytes) -> bytes:  # noqa: PLR09
             return answer(b"", b"302 Found", b"Location: /elsewhere\r\n")
         case [*_, b"head"]:
             return answer(request.head + request.body)
+        case [b"tally"]:
+            seen = json.dumps(TALLY).encode()
+            TALLY.clear()
+            return answer(seen)
         case _:
-            return answer(name + b" " + request.target)
+            return echo(name, request)
+
+
+def echo(name: bytes, request: Request) -> bytes:
+    """Say back who was asked for what; the header holds what was noted of it."""
+    facts = [name, request.method, request.target, b"%d" % binascii.crc32(request.body)]
+    noted = f"{next(NUMBERS)} {b' '.join(facts).hex()}"
+    TALLY.append(noted)
+    said = answer(name + b" " + request.target, headers=b"X-Saw: %b\r\n" % noted.encode())
+    return said.partition(b"\r\n\r\n")[0] + b"\r\n\r\n" if request.method == b"HEAD" else said
 
 
 async def serve(name: str) -> int:

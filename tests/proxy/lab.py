@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -183,6 +183,12 @@ def edge_for(
         access_log=str(directory / "access.log"),
         switches=str(directory / GREEN),
     )
+
+
+def moved(edge: Edge) -> Edge:
+    """Put every app at its seat's second address; nobody listens at the first."""
+    routes = (replace(r, address="127.0.0.3", green=r.address) for r in edge.routes)
+    return replace(edge, routes=tuple(routes))
 
 
 @contextlib.contextmanager

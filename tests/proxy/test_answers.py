@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import lab as laboratory
@@ -91,6 +92,35 @@ def test_refusal_reflects_nothing(lab: Lab, target: str, status: int) -> None:
     assert CANARY.encode() not in reply.head + reply.body
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"GET /alice/../{CANARY}/%3Cscript%3E HTTP/1.1",
+        f"GET /{CANARY}<script>alert(1)</script>?{CANARY} HTTP/1.1",
+        f"POST /nobody/{CANARY} HTTP/1.1",
+        f"{CANARY.upper()} /alice/ HTTP/1.1",
+        f"TRACE /alice/{CANARY} HTTP/1.1",
+        f"CONNECT {CANARY}:80 HTTP/1.1",
+        f"GET http://{CANARY}/alice/ HTTP/1.1",
+        f"GET /alice/{CANARY}%00 HTTP/1.1",
+        f"GET /down/{CANARY} HTTP/1.1",
+        f"GET /alice/{CANARY} HTTP/{CANARY}",
+        f"GET /alice/{CANARY}{'a' * 20_000} HTTP/1.1",
+        f"GET /healthz/{CANARY} HTTP/1.1",
+        f"GET /.pages/{CANARY} HTTP/1.1",
+    ],
+)
+@pytest.mark.parametrize("host", ["localhost", f"{CANARY}.example", f"<script>{CANARY}"])
+def test_edge_repeats_nothing_of_a_hostile_request(lab: Lab, line: str, host: str) -> None:
+    """Whatever is wrong with method, path, host or headers, the answer has none of it."""
+    headers = f"Host: {host}\r\nReferer: {CANARY}\r\nCookie: a={CANARY}\r\nConnection: close"
+    reply = lab.send(f"{line}\r\n{headers}\r\n\r\n".encode())
+
+    if not reply.body.startswith((b"alice ", CANARY.upper().encode())):
+        assert reply.status == 0 or 400 <= reply.status <= 503
+        assert CANARY.encode() not in (reply.head + reply.body).lower()
+
+
 def test_huge_cookies_get_a_page_that_says_so(lab: Lab) -> None:
     """All seats share one origin in path mode, so cookies do pile up."""
     reply = lab.get("/alice/", "Cookie: " + "a" * 40_000)
@@ -136,8 +166,17 @@ def test_hostile_headers_do_nothing(lab: Lab, target: str) -> None:
         "service-worker-allowed", "alt-svc", "clear-site-data", "strict-transport-security",
         "public-key-pins", "nel", "report-to", "reporting-endpoints", "x-accel-redirect",
         "x-accel-expires", "x-accel-limit-rate", "x-accel-buffering", "x-accel-charset",
+        "public-key-pins-report-only", "expect-ct", "accept-ch", "accept-ch-lifetime",
+        "critical-ch", "origin-agent-cluster", "set-login", "use-as-dictionary", "set-cookie2",
+        "secure-session-registration", "sec-session-registration",
     ):  # fmt: skip
         assert reply.header(name) is None, name
+    # These hold for one document only, so they are the app's own business.
+    for name in (
+        "x-frame-options", "content-security-policy", "referrer-policy", "permissions-policy",
+        "link", "refresh", "cross-origin-opener-policy",
+    ):  # fmt: skip
+        assert reply.header(name) is not None, name
     assert reply.header("server") == "nginx"
 
 
@@ -219,7 +258,8 @@ def test_seat_over_its_rate_answers_429_and_neighbours_serve(
     """The limit is the seat's: by both ways together, and nobody else's."""
     edge = laboratory.edge_for(ports, tmp_path, Limits(1, 3, 50))
     with laboratory.running(edge, tmp_path) as small:
-        replies = [small.get(target) for target in ("/alice/a", "/alice/%61") * 4]
+        with ThreadPoolExecutor(8) as pool:
+            replies = list(pool.map(small.get, ("/alice/a", "/alice/%61") * 4))
         refused = [reply for reply in replies if reply.status == 429]
 
         assert len(refused) in {3, 4}
@@ -227,6 +267,26 @@ def test_seat_over_its_rate_answers_429_and_neighbours_serve(
         assert refused[0].header("retry-after") == "1"
         assert small.get("/bob/x").body == b"bob /x"
         assert small.get("/nobody").status == 404
+
+
+def test_refusal_for_too_many_requests_takes_its_time(
+    ports: dict[str, int], tmp_path: Path
+) -> None:
+    """Who floods a seat waits for each refusal; refusing at full speed would be the edge's end."""
+    edge = laboratory.edge_for(ports, tmp_path, Limits(1, 1, 50))
+    with laboratory.running(edge, tmp_path) as small:
+        begun = time.monotonic()
+        with ThreadPoolExecutor(20) as pool:
+            replies = list(pool.map(small.get, ["/alice/a"] * 20))
+        took = time.monotonic() - begun
+        refused = [reply for reply in replies if reply.status == 429]
+
+        assert len(refused) >= 17
+        assert all(reply.body == refused[0].body for reply in refused)
+        assert 0.9 <= took <= 10
+        begun = time.monotonic()
+        assert small.get("/nobody").status == 404
+        assert time.monotonic() - begun < 0.9
 
 
 def test_seat_over_its_connections_answers_429_and_neighbours_serve(

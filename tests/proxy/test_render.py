@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from workshop.proxy.render import fingerprint, render
-from workshop.proxy.routes import EDGE_PATHS, Edge, Route
+from workshop.proxy.routes import EDGE_PATHS, Edge, Route, Tls
+from workshop.routing import Routing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -93,6 +94,95 @@ def test_landing_switched_off_names_nobody(golden: Callable[[str, str], None]) -
     assert "Ada" not in page
     assert "/ada/" not in page
     golden("proxy/landing-off.html", page)
+
+
+ENCRYPTED = replace(
+    EDGE,
+    url="https://class.example.org",
+    listen=443,
+    tls=Tls("/edge/tls/0123456789abcdef/fullchain.pem", "/edge/tls/0123456789abcdef/key.pem",
+            "0123456789abcdef", 80),
+    inner="127.86.8.1:8010",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["nginx.conf", "pages/landing.html", "pages/404.html"])
+def test_seats_on_hosts_of_their_own_over_tls_render_the_golden_file(
+    name: str, golden: Callable[[str, str], None]
+) -> None:
+    """The form with the most in it; what differs from the plain one is all there is to read."""
+    edge = replace(ENCRYPTED, routing=Routing.SUBDOMAIN)
+    golden(f"proxy/hosts-tls/{name}", render(edge, lab.TEMPLATES)[name])
+
+
+def servers(edge: Edge, directory: Path) -> list[list[dict[str, Any]]]:
+    """Every server block."""
+    return [item["block"] for item in tree(edge, directory) if item["directive"] == "server"]
+
+
+@pytest.mark.parametrize("routing", list(Routing))
+def test_every_server_listens_alike_and_the_platforms_way_in_is_plain(
+    routing: Routing, tmp_path: Path
+) -> None:
+    """Options of one socket must agree; only the port for plain HTTP stands alone."""
+    blocks = servers(replace(ENCRYPTED, routing=routing), tmp_path)
+    listens = [args(block, "listen") for block in blocks]
+    expected: list[list[list[str]]] = [
+        [["443", "ssl", "http2", "default_server"], ["127.86.8.1:8010", "default_server"]],
+        [["80", "default_server"]],
+        *[[["443", "ssl", "http2"], ["127.86.8.1:8010"]]] * (1 + routing.by_host),
+    ]
+
+    assert listens == expected
+    assert args(blocks[0], "ssl_reject_handshake") == [["on"]]
+
+
+def test_number_as_host_cannot_reject_by_name(tmp_path: Path) -> None:
+    """Nobody sends a name for a number, so the handshake must not depend on one."""
+    blocks = servers(replace(ENCRYPTED, url="https://192.0.2.7"), tmp_path)
+
+    assert args(blocks[0], "ssl_reject_handshake") == []
+
+
+def test_another_certificate_is_another_configuration() -> None:
+    """Paths alone would not always differ, and nginx reads files only when it is told to."""
+    assert ENCRYPTED.tls is not None
+    other = replace(ENCRYPTED, tls=replace(ENCRYPTED.tls, digest="fedcba9876543210"))
+
+    assert fingerprint(ENCRYPTED, lab.TEMPLATES) != fingerprint(other, lab.TEMPLATES)
+
+
+@pytest.mark.parametrize("routing", [Routing.SUBDOMAIN, Routing.BOTH])
+def test_seats_hosts_are_one_server_that_leads_nowhere_else(
+    routing: Routing, tmp_path: Path
+) -> None:
+    """One block for all: the seat comes from a list, and no path of the platform's is in it."""
+    block = servers(replace(EDGE, routing=routing), tmp_path)[-1]
+    found = locations(block)
+
+    assert args(block, "server_name") == [["*.localhost"]]
+    assert set(found) == {"/.pages/", "/"}
+    assert found["/"][1]["args"] == ["$host_seat", "=", ""]
+    assert args(found["/"], "set")[0] == ["$seat", "$host_seat"]
+    assert args(found["/"], "proxy_pass")[0][0].startswith("http://seat-$host_seat$")
+    assert {first for first, _ in args(found["/"], "proxy_set_header")} == HEADERS
+
+
+def test_300_seats_on_hosts_of_their_own_are_accepted(tmp_path: Path) -> None:
+    """The longest names below the longest host fit nginx's tables, without a warning."""
+    label = "a" * 63
+    host = f"{label}.{label}.{label}.example"
+    routes = tuple(
+        Route(f"{'x' * 28}{n:03d}", f"10.1.{n // 250}.{n % 250 + 1}") for n in range(300)
+    )
+    edge = replace(
+        EDGE, url=f"http://{host}", routes=routes, routing=Routing.BOTH, scratch=str(tmp_path),
+        directory=str(tmp_path), access_log=str(tmp_path / "access.log"),
+    )  # fmt: skip
+    verdict = lab.check(lab.write(edge, tmp_path))
+
+    assert verdict.returncode == 0, verdict.stderr
+    assert "warn" not in verdict.stderr
 
 
 def test_rendering_twice_gives_the_same_bytes() -> None:

@@ -62,13 +62,13 @@ def crossing(target: bytes, reply: Reply) -> str | None:
     return None if reply.status == 200 and edges_own else f"got {reply.status} {reply.body[:80]!r}"
 
 
-def random_targets(seed: int, count: int) -> list[bytes]:
-    """Make raw targets; most begin like a seat, since those are the ones worth trying."""
+def random_targets(seed: int, count: int, seats: tuple[str, ...] = SEATS) -> list[bytes]:
+    """Make raw targets; most begin like one of ``seats``, since those are the ones worth trying."""
     chance = random.Random(seed)
     targets = []
     for _ in range(count):
         tail = b"".join(chance.choices(TOKENS, k=chance.randint(0, 8)))
-        head = b"/" + (chance.choice(SEATS).encode() if chance.random() < 0.7 else b"")
+        head = b"/" + (chance.choice(seats).encode() if chance.random() < 0.7 else b"")
         targets.append(head + chance.choice([b"/", b"/", b"", b"x"]) + tail)
     return targets
 
