@@ -17,7 +17,7 @@ import pytest
 import typer
 
 from workshop import labels, roster
-from workshop.cli import app, classroom, deploys, models, seats
+from workshop.cli import app, classroom, deploys, models, seats, secrets, server
 from workshop.errors import InputError
 from workshop.settings import Settings
 
@@ -62,7 +62,15 @@ def without_code(text: str) -> str:
 
 def command_line() -> Any:
     """Build the command with every subcommand registered."""
-    assert classroom.app is deploys.app is models.app is seats.app is app.app
+    assert (
+        classroom.app
+        is deploys.app
+        is models.app
+        is seats.app
+        is secrets.app
+        is server.app
+        is app.app
+    )
     return typer.main.get_command(app.app)
 
 
@@ -163,6 +171,7 @@ SECTIONS = {
     "workshop.": f"workshop: {{{STRANGE}: 1}}",
     "workshop.limits.": f"workshop: {{limits: {{{STRANGE}: 1}}}}",
     "workshop.edge.": f"workshop: {{edge: {{{STRANGE}: 1}}}}",
+    "workshop.tls.": f"workshop: {{url: 'https://x.y', tls: {{{STRANGE}: 1}}}}",
     "workshop.llm.": f"workshop: {{llm: {{{STRANGE}: 1}}}}",
     "workshop.llm.upstreams[].": f"workshop: {{llm: {{upstreams: [{{{STRANGE}: 1}}]}}}}",
     "workshop.llm.upstreams[].models.NAME.": (
@@ -171,6 +180,7 @@ SECTIONS = {
     ),
     "workshop.llm.embedded.": f"workshop: {{llm: {{embedded: {{{STRANGE}: 1}}}}}}",
     "workshop.llm.budget.": f"workshop: {{llm: {{budget: {{{STRANGE}: 1}}}}}}",
+    "workshop.egress.": f"workshop: {{egress: {{{STRANGE}: 1}}}}",
     "workshop.deploys.": f"workshop: {{deploys: {{{STRANGE}: 1}}}}",
     "workshop.deploys.build.": f"workshop: {{deploys: {{build: {{{STRANGE}: 1}}}}}}",
     "workshop.deploys.build.limits.": (
@@ -340,3 +350,15 @@ def test_pythons_own_platform_is_found_from_the_root() -> None:
     )
 
     assert done.stdout.strip() == os.uname().sysname
+
+
+def test_promise_of_the_security_page_names_tests_that_exist() -> None:
+    """Whoever doubts a promise finds what shows it."""
+    directory, named = ROOT, []
+    for word in re.findall(r"`((?:tests/)?[\w/]+\.py|tests/[\w/]+)`", text_of("security.md")):
+        path = ROOT / word if word.startswith("tests/") else directory / word
+        directory = path.parent
+        named.append(path)
+
+    assert len(named) > 30
+    assert [str(path) for path in named if not path.exists()] == []
