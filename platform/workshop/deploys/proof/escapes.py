@@ -176,14 +176,16 @@ class _Reader(HTMLParser):
         """Read ``text``; false where it was given up.
 
         A tag or script that does not end makes the parser begin anew with every piece, so pieces
-        grow with what it holds, and there is a bound on the time.
+        grow with what it holds, and there is a bound on the time. Newer parsers keep a piece for
+        later that is shorter than what they hold, so the last one is filled up; to close the parser
+        instead could take it hours over tags without an end.
         """
         until = time.thread_time() + _PARSE_SECONDS
         start = 0
         while start < len(text):
             end = start + max(_PIECE, len(self.rawdata))
             try:
-                self.feed(text[start:end])
+                self.feed(text[start:end].ljust(end - start))
             except AssertionError:
                 # What the parser says of a declaration it cannot read.
                 return False
