@@ -191,6 +191,19 @@ class Look:
         return statistics.median(self.seconds)
 
 
+@contextlib.contextmanager
+def _machine_of_ones_own() -> Iterator[None]:
+    """Let this thread go before all others: a visitor does not share the server's processors."""
+    usual = os.getpriority(os.PRIO_PROCESS, 0)
+    # Only root may; whoever else measures sees this thread's own waiting too.
+    with contextlib.suppress(PermissionError):
+        os.setpriority(os.PRIO_PROCESS, 0, -20)
+    try:
+        yield
+    finally:
+        os.setpriority(os.PRIO_PROCESS, 0, usual)
+
+
 def visit(port: int, path: str, seconds: float, pause: float = 0.03) -> Look:
     """Ask again and again, each time on a new connection, and note how long it took."""
 
@@ -203,7 +216,8 @@ def visit(port: int, path: str, seconds: float, pause: float = 0.03) -> Look:
             await asyncio.sleep(pause)
         return look
 
-    return asyncio.run(run())
+    with _machine_of_ones_own():
+        return asyncio.run(run())
 
 
 # -- the seat that misbehaves -----------------------------------------------------------------

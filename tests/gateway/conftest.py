@@ -11,12 +11,11 @@ import pytest
 from tests.gateway.fake import FakeThread
 from tests.gateway.lab import FAST, Lab, seat, upstream
 from workshop.gateway.config import Config
+from workshop.gateway.doors import Patience
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    from workshop.gateway.doors import Patience
 
 _LEAVING: deque[Lab] = deque()
 """Gateways that stop while the next test begins: stopping takes a fifth of a second."""
@@ -26,6 +25,12 @@ _LEAVING: deque[Lab] = deque()
 def lab(tmp_path: Path) -> Iterator[Lab]:
     """Run a gateway with two participants and one upstream; tests may change it before or while."""
     yield from _lab(tmp_path)
+
+
+@pytest.fixture
+def patient(tmp_path: Path) -> Iterator[Lab]:
+    """Run a gateway that waits as long as the product does: crowds keep a busy machine waiting."""
+    yield from _lab(tmp_path, Patience())
 
 
 @pytest.fixture(scope="module")

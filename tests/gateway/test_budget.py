@@ -110,15 +110,15 @@ def test_seed_from_the_ledger_counts_for_seat_and_class() -> None:
 
 
 @pytest.mark.alone
-def test_hundred_parallel_requests_overrun_by_one_reservation_at_most(lab: Lab) -> None:
+def test_hundred_parallel_requests_overrun_by_one_reservation_at_most(patient: Lab) -> None:
     """Twenty rounds of a hundred at the edge of the budget; the bench does a hundred rounds."""
     body = {"model": "small", "max_tokens": 100, "messages": [{"role": "user", "content": "hi"}]}
-    lab.configure(upstreams=(replace(lab.config.upstreams[0], concurrency=200),))
+    patient.configure(upstreams=(replace(patient.config.upstreams[0], concurrency=200),))
 
     async def storm(client: httpx2.AsyncClient, name: str) -> list[int]:
         headers = {"authorization": f"Bearer {key_of(name)}"}
         sent = [
-            client.post(lab.url + "/chat/completions", json=body, headers=headers)
+            client.post(patient.url + "/chat/completions", json=body, headers=headers)
             for _ in range(100)
         ]
         return [answer.status_code for answer in await asyncio.gather(*sent)]
@@ -130,9 +130,8 @@ def test_hundred_parallel_requests_overrun_by_one_reservation_at_most(lab: Lab) 
             for number in range(20):
                 name = f"seat{number}"
                 codes = await storm(client, name)
-                spent = lab.running.budgets.spent(name, Window.DAY).tokens
-                # On a busy machine some may be held back; what counts is what was spent.
-                assert set(codes) <= {200, 429, 503}
+                spent = patient.running.budgets.spent(name, Window.DAY).tokens
+                assert set(codes) <= {200, 429}
                 assert 200 in codes
                 assert 429 in codes
                 assert spent == 12 * codes.count(200)
@@ -141,9 +140,9 @@ def test_hundred_parallel_requests_overrun_by_one_reservation_at_most(lab: Lab) 
     limit, most = 1000, 100 + 200
     pace = replace(seat("x").pace, concurrency=200)
     seats = [seat(f"seat{n}", budget=Budget(tokens=limit), pace=pace) for n in range(20)]
-    lab.configure(seats=tuple(seats))
+    patient.configure(seats=tuple(seats))
     asyncio.run(rounds())
-    lab.idle()
+    patient.idle()
 
 
 def test_sequential_requests_stop_at_the_limit(lab: Lab) -> None:
