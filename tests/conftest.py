@@ -42,6 +42,11 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     return argname if isinstance(val, bytes) and len(val) > 20 else None
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let what takes long begin first, so that no session is left alone with it at the end."""
+    items.sort(key=lambda item: [item.get_closest_marker(m) is None for m in ("slow", "engine")])
+
+
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
     """Compare a text with ``tests/golden/<name>``, or write it under ``--update-golden``."""

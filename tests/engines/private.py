@@ -29,10 +29,7 @@ import docker
 
 from tests import layers
 from workshop import starting
-from workshop.engines.docker import DockerEngine
 from workshop.health import fetch
-from workshop.labels import Role
-from workshop.workspace import Workspace, survey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -46,7 +43,7 @@ _HOME = Path("/var/tmp")
 _PREFIX = "wst"
 _PAUSE = 0.05
 _NEW_NETWORK = 0x40000000
-_TOOLS = ("dockerd", "docker", "nsenter", "ip", "umount")
+_TOOLS = ("dockerd", "docker", "nsenter", "ip", "mount", "umount", "losetup", "mkfs.ext4")
 _SYSCTLS = ("net/ipv4/ip_forward", "net/bridge/bridge-nf-call-iptables")
 
 
@@ -58,14 +55,27 @@ def lacking() -> str:
     return f"a private engine needs {', '.join(missing)}" if missing else ""
 
 
+@dataclass(frozen=True)
+class Disk:
+    """A file system of an engine's own, which may be filled: ext4 in a file, by a loop device."""
+
+    size: int
+    """Bytes; only what is written takes room."""
+    files: int
+    """How many there may ever be."""
+
+
 @contextlib.contextmanager
-def private_engine(*, default_bridge: bool = False) -> Iterator[PrivateEngine]:
+def private_engine(
+    *, default_bridge: bool = False, disk: Disk | None = None
+) -> Iterator[PrivateEngine]:
     """Run an engine for the length of the block, then remove every trace of it."""
     clear_abandoned()
     name = f"{_PREFIX}{os.getpid()}x{uuid.uuid4().hex[:4]}"
     # A socket's path has at most 107 characters, which pytest's directories use up.
     engine = PrivateEngine(name, Path(tempfile.mkdtemp(prefix=f"{name}-", dir=_HOME)))
     engine.default_bridge = default_bridge
+    engine.disk = disk
     try:
         engine.prepare()
         engine.start()
@@ -93,6 +103,8 @@ class PrivateEngine:
     """Images, containers, sockets and the log."""
     default_bridge: bool = False
     """Whether it has the bridge that engines have unless told otherwise."""
+    disk: Disk | None = None
+    """Where given, what the engine keeps everything on."""
     process: subprocess.Popen[bytes] | None = None
     _inside: ThreadPoolExecutor | None = field(default=None, repr=False)
 
@@ -100,6 +112,15 @@ class PrivateEngine:
     def endpoint(self) -> str:
         """Where the engine's API answers."""
         return f"unix://{self.directory / 'sock'}"
+
+    @property
+    def root(self) -> Path:
+        """The engine's own directory: images, containers, networks."""
+        return self.directory / "data"
+
+    @property
+    def _image(self) -> Path:
+        return self.directory / "disk"
 
     @property
     def namespace(self) -> Path:
@@ -116,12 +137,25 @@ class PrivateEngine:
         for setting in _SYSCTLS:
             self.inside(lambda path: path.write_text("1", "ascii"), Path("/proc/sys", setting))
         (self.directory / "daemon.json").write_text("{}", "ascii")
+        if self.disk is not None:
+            self._mount(self.disk)
+
+    def _mount(self, disk: Disk) -> None:
+        if not self._image.exists():
+            with self._image.open("wb") as file:
+                file.truncate(disk.size)
+            # Nothing is kept back for root, who is who runs the engine.
+            options = ["-q", "-F", "-m", "0", "-N", str(disk.files)]
+            subprocess.run(["mkfs.ext4", *options, self._image], check=True)
+        self.root.mkdir(exist_ok=True)
+        subprocess.run(["mount", "-o", "loop", self._image, self.root], check=True)
+        assert self.root.is_mount(), "nothing may be filled that is not a mount of our own"
 
     def start(self) -> None:
         """Start the engine and return once it answers."""
         options = {
             "config-file": self.directory / "daemon.json",
-            "data-root": self.directory / "data",
+            "data-root": self.root,
             "exec-root": self.directory / "exec",
             "pidfile": self.directory / "pid",
             "host": self.endpoint,
@@ -191,24 +225,12 @@ class PrivateEngine:
 
         A private engine has no way out of its namespace, so it cannot build.
         """
-        engine = DockerEngine()
-        work = Workspace(roster, lambda: engine)
-        seen = survey(work)
-        there = {image.tag for image in seen.observed.images}
-        layers.base(engine)
-        for spec in seen.desired.images:
-            if spec.tag not in there and spec.role is not Role.BASE:
-                engine.build(spec, seen.desired.owner.labels(spec.role))
-        layers.keep(work.roster.name)
-        tags = [spec.tag for spec in seen.desired.images]
-        with subprocess.Popen(["docker", "save", *tags], stdout=subprocess.PIPE) as saving:
-            loading = ["docker", "--host", self.endpoint, "load", "--quiet"]
+        loading = ["docker", "--host", self.endpoint, "load", "--quiet"]
+        with (
+            layers.built(roster) as tags,
+            subprocess.Popen(["docker", "save", *tags], stdout=subprocess.PIPE) as saving,
+        ):
             subprocess.run(loading, stdin=saving.stdout, stdout=subprocess.DEVNULL, check=True)
-        # Layers and base image stay for the next one; the session removes them at its end.
-        for spec in seen.desired.images:
-            if spec.tag not in there and spec.role is not Role.BASE:
-                engine.remove_image(spec.tag)
-        engine.close()
         return tags
 
     def begin(
@@ -306,6 +328,7 @@ class PrivateEngine:
         _until(self._killed_all, "processes of the private engine do not end")
         for mount in reversed(_mounts_below(self.directory)):
             subprocess.run(["umount", "--lazy", mount], check=False)
+        _until(lambda: not self._loops(), "the loop device of the private engine stays")
         if self.namespace.exists():
             subprocess.run(["ip", "netns", "delete", self.name], check=True)
         for group in _control_groups(self.name):
@@ -323,8 +346,18 @@ class PrivateEngine:
         return [
             *(f"process {pid}" for pid in self._processes()),
             *(f"mount {path}" for path in _mounts_below(self.directory)),
+            *(f"loop device {line}" for line in self._loops()),
             *(str(path) for path in places if path.exists()),
         ]
+
+    def _loops(self) -> list[str]:
+        """List the loop devices on the file of the engine's disk; they go with the last mount."""
+        if not self._image.exists():
+            return []
+        done = subprocess.run(
+            ["losetup", "--associated", self._image], capture_output=True, text=True, check=True
+        )
+        return done.stdout.splitlines()
 
     def _killed_all(self) -> bool:
         found = self._processes()
@@ -347,7 +380,9 @@ class PrivateEngine:
         return [pid for pid in found if pid != os.getpid()]
 
 
-def write_class(directory: Path, port: int, names: Iterable[str]) -> Path:
+def write_class(
+    directory: Path, port: int, names: Iterable[str], *, llm: str = "false", deploys: str = "false"
+) -> Path:
     """Start a workshop of ``names`` around the shipped template; returns its roster."""
     starting.init(directory, name=None, people=None)
     roster = directory / "participants.yaml"
@@ -356,8 +391,8 @@ def write_class(directory: Path, port: int, names: Iterable[str]) -> Path:
         f"  name: torture-{uuid.uuid4().hex[:6]}",
         f"  url: http://localhost:{port}",
         "  limits: {memory: 128m, cpus: 2, pids: 64}",
-        "  llm: false",
-        "  deploys: false",
+        f"  llm: {llm}",
+        f"  deploys: {deploys}",
         "participants:",
         *(f"  - {name}" for name in names),
     ]
