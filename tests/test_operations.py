@@ -93,16 +93,16 @@ def test_provision_without_a_registry_bootstraps_a_base(
 
 def test_failing_seat_stops_no_other(work: Workspace) -> None:
     """One seat that cannot start is named; the others run."""
-    memory(work).broken["start", "class-bob"] = EngineError("no space left on device")
+    memory(work).broken["start", "class-bob"] = EngineError("the driver failed")
     report = operations.provision(work)
 
-    assert report.failed == {"bob": "no space left on device"}
+    assert report.failed == {"bob": "the driver failed"}
     assert sorted(running(work)) == ["ada", "edge", "grace"]
 
 
 def test_provision_after_a_failure_converges(work: Workspace, next_command: Next) -> None:
     """The next run takes up what the last one left."""
-    memory(work).broken["start", "class-bob"] = EngineError("no space left on device")
+    memory(work).broken["start", "class-bob"] = EngineError("the driver failed")
     operations.provision(work)
     memory(work).broken.clear()
     again = next_command(work)
@@ -550,3 +550,30 @@ def test_seat_the_engine_refuses_to_start_is_made_anew(
 
     assert report.ok
     assert running(provisioned)["bob"].id != bob.id
+
+
+def test_command_that_had_to_wait_works_with_what_the_other_wrote(
+    provisioned: Workspace, next_command: Next
+) -> None:
+    """A roster that was read before the lock was held would take the newcomer's route away."""
+    waiting = next_command(provisioned)
+    assert [person.name for person in waiting.roster.participants] == ["ada", "bob", "grace"]
+    assert operations.add(next_command(provisioned), Participant("eve")).ok
+
+    assert operations.provision(waiting).ok
+
+    assert operations.plan(next_command(provisioned)).is_empty
+
+
+def test_restart_of_somebody_who_has_left_meanwhile_is_refused(
+    provisioned: Workspace, next_command: Next
+) -> None:
+    """Names are looked up again once it is this command's turn."""
+    waiting = next_command(provisioned)
+    assert waiting.roster.participant("bob")
+    assert operations.remove(next_command(provisioned), "bob").ok
+
+    with pytest.raises(InputError, match="nobody"):
+        operations.restart(waiting, ["bob"])
+
+    assert operations.plan(next_command(provisioned)).is_empty

@@ -21,7 +21,8 @@ from bench.torture.figure import Figure  # noqa: E402 - the source tree is not i
 PARTS = {
     "identity": "restarts in every order, kills of the engine: nobody on a wrong seat",
     "kills": "our own processes killed at every side effect",
-    "faults": "the engine's answers cut, stalled and falsified; disks full; growth over time",
+    "faults": "the engine's answers cut, stalled and falsified; growth over time",
+    "disks": "the engine's own disk full, by bytes or by files, at random moments",
     "reach": "who reaches whom, and what, in every egress mode",
     "neighbours": "one seat misbehaves in every way at once",
     "edge": "reloads, slow connections, open streams",

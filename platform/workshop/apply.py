@@ -16,8 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from workshop import base_image
-from workshop.disk import writing
+from workshop import base_image, disk
 from workshop.errors import (
     EngineError,
     EngineSilent,
@@ -230,6 +229,8 @@ class _Run:
         try:
             follow_up = self._perform(step)
         except BaseException as exc:  # noqa: BLE001 - the scheduling thread decides what it means
+            if isinstance(exc, EngineError) and disk.is_full(exc.message):
+                exc.hint = disk.engine_hint(self._root())
             if isinstance(exc, EngineUnreachable) and not self._lives(step, exc):
                 # Each further call would wait as long as this one did.
                 self._gone = self._gone or exc
@@ -241,6 +242,12 @@ class _Run:
         else:
             waiting = asyncio.run_coroutine_threadsafe(follow_up, self._loop)
             waiting.add_done_callback(lambda done: self._ended.put((step, _failure_of(done))))
+
+    def _root(self) -> str:
+        try:
+            return self.tools.engine.info().root
+        except WorkshopError:
+            return ""
 
     def _perform(self, step: Step) -> Coroutine[None, None, None] | None:
         """Do the step's engine calls; what remains to be waited for is returned."""
@@ -329,7 +336,7 @@ class _Run:
                 self.tools.engine.remove(old)
 
     def _publish(self, step: Step) -> None:
-        with writing(self.tools.publisher.directory):
+        with disk.writing(self.tools.publisher.directory):
             self._take_over(step)
 
     def _take_over(self, step: Step) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,50 @@ if TYPE_CHECKING:
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _REFUSED = _FULL | {errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+_SAID = re.compile(r"no space left on device|disk quota exceeded", re.IGNORECASE)
+"""How the kernel's words arrive where an engine passes them on."""
+
+
+@dataclass(frozen=True)
+class Room:
+    """What is free where a path lies, and how much there is in all."""
+
+    free: int
+    size: int
+    """Bytes."""
+    files: int
+    most_files: int
+    """How many files there may be; 0 where the file system makes room for them as it goes."""
+
+    def __str__(self) -> str:
+        free, size = (f"{count / 2**20:,.1f} MiB" for count in (self.free, self.size))
+        files = f", {self.files:,} of {self.most_files:,} files" if self.most_files else ""
+        return f"{free} of {size} free{files}"
+
+
+def room(place: Path) -> Room | None:
+    """Look at the disk that ``place`` lies on; ``None`` where it cannot be looked at."""
+    try:
+        found = os.statvfs(place)
+    except OSError:
+        return None
+    unit = found.f_frsize
+    return Room(found.f_bavail * unit, found.f_blocks * unit, found.f_favail, found.f_files)
+
+
+def is_full(words: str) -> bool:
+    """Whether somebody else's error says that a disk takes nothing more."""
+    return _SAID.search(words) is not None
+
+
+def engine_hint(root: str) -> str:
+    """Say how full the disk below the engine's directory is, and what to do."""
+    found = room(Path(root)) if root else None
+    has = f" has {found}" if found else " is full"
+    return (
+        f"the engine's disk ({root or 'see `docker info`'}){has}; `docker system df` shows what "
+        "lies there; make room, then run the same command again"
+    )
 
 
 @contextmanager
@@ -46,12 +92,7 @@ def _hint(place: Path, exc: OSError) -> str:
         return f"{there} lies on a file system that is mounted read-only"
     if exc.errno not in _FULL:
         return f"check who owns it: ls -ld {there}"
-    try:
-        room = os.statvfs(there)
-    except OSError:
+    found = room(there)
+    if found is None:
         return "make room on its disk, then run the same command again"
-    free, size = (
-        f"{blocks * room.f_frsize / 2**20:,.1f} MiB" for blocks in (room.f_bavail, room.f_blocks)
-    )
-    inodes = f", {room.f_favail:,} of {room.f_files:,} files" if room.f_files else ""
-    return f"its disk has {free} of {size} free{inodes}; make room, then run the same command again"
+    return f"its disk has {found}; make room, then run the same command again"

@@ -11,9 +11,10 @@ import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workshop import advisories, audit, host, sources
+from workshop import advisories, audit, capacity, disk, host, sources
 from workshop.errors import InputError, WorkshopError
 from workshop.gateway.config import SECRETS
 from workshop.labels import Role
@@ -36,9 +37,6 @@ if TYPE_CHECKING:
     from workshop.settings import Settings
 
 OLDEST_ENGINE = (20, 10)
-SEAT_DISK = 4 * MIB
-"""Bytes a seat may fill: two log files of 1 MB each and the engine's own records."""
-IMAGES_DISK = 1024 * MIB
 EMBEDDED_CPU = frozenset({"avx2", "fma", "f16c"})
 """What the embedded model's ready-built engine was compiled for."""
 PLATFORM_MEMORY = 512 * MIB
@@ -91,7 +89,7 @@ def examine(roster: Roster, settings: Settings, connect: Callable[[], Engine]) -
         *checks[1:],
         *_ports(roster, observed),
         _memory(roster, info),
-        _disk(roster, info),
+        *_disk(roster, info),
         _base_image(observed, settings),
         *_models(roster),
         *_deploys(roster, observed),
@@ -145,6 +143,14 @@ def _kernel() -> Iterator[Check]:
         else:
             shown = "is missing" if value is None else f"= {value}"
             yield Check("kernel", Verdict.FAILED, f"{name} {shown}: {reason}", mend)
+
+
+def open_bridges() -> Iterator[str]:
+    """Warn where packets within a bridge pass no firewall, which every command should say."""
+    name = "net.bridge.bridge-nf-call-iptables"
+    _, _, mend = KERNEL[name]
+    if host.sysctl(name) == "0":
+        yield f"{name} is 0: seats can reach each other; {mend}"
 
 
 def _name(roster: Roster) -> Check:
@@ -215,21 +221,26 @@ def memory_wanted(roster: Roster) -> int:
     return seats + (embedded.memory if embedded else 0) + builds
 
 
-def _disk(roster: Roster, info: EngineInfo) -> Check:
-    wanted = IMAGES_DISK + SEAT_DISK * len(roster.participants)
-    free = host.free_bytes(info.root)
-    if free is None:
-        return Check(
-            "disk", Verdict.WARNING, f"cannot look at {info.root}", "run as root to see it"
-        )
-    found = f"{show_memory(free)} free in {info.root}, about {show_memory(wanted)} needed"
-    if free < wanted:
-        return Check(
-            "disk",
-            Verdict.FAILED,
-            found,
-            "free some space; `docker system df` shows what lies there",
-        )
+def _disk(roster: Roster, info: EngineInfo) -> Iterator[Check]:
+    """Check that the class fits below the engine's directory: by bytes, and by files."""
+    room, need = disk.room(Path(info.root)), capacity.of_class(roster)
+    if room is None:
+        found = f"cannot look at {info.root}"
+        yield Check("disk", Verdict.WARNING, found, "run as root to see it")
+        return
+    found = f"{show_memory(room.free)} free in {info.root}, about {show_memory(need.size)} needed"
+    yield _room(room.free, need.size, found, "free some space")
+    if room.most_files:
+        found = f"{room.files:,} files may be made in {info.root}, about {need.files:,} needed"
+        yield _room(room.files, need.files, found, "remove what has many files")
+
+
+def _room(there: int, needed: int, found: str, first: str) -> Check:
+    mend = f"{first}; `docker system df` shows what lies there"
+    if there < needed:
+        return Check("disk", Verdict.FAILED, found, mend)
+    if there < capacity.LITTLE * needed:
+        return Check("disk", Verdict.WARNING, f"little room: {found}", mend)
     return Check("disk", Verdict.OK, found)
 
 

@@ -203,14 +203,6 @@ def cpu_flags() -> frozenset[str]:
     return frozenset()
 
 
-def free_bytes(path: str) -> int | None:
-    """Count the free bytes of the file system ``path`` lies on; ``None`` when it is not here."""
-    try:
-        return shutil.disk_usage(path).free
-    except OSError:
-        return None
-
-
 def resolves(name: str) -> list[str]:
     """Look up the IPv4 addresses of ``name``; empty when nobody knows it."""
     try:

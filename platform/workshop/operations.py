@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from workshop import apply as applying
+from workshop import capacity, host, removals, resources, rosterfile, safekeeping, state
 from workshop import doctor as doctoring
-from workshop import host, resources, rosterfile, safekeeping, state
 from workshop.apply import Report, Tools
 from workshop.deploys import current
 from workshop.disk import writing
@@ -64,7 +64,7 @@ def plan(work: Workspace, *, prune: bool = False) -> Plan:
     seen = survey(work, closely=True)
     made = make_plan(
         seen.desired,
-        seen.observed,
+        removals.without(seen.observed, work.state_directory),
         prune=None if prune else frozenset(),
         unproven=state.is_unproven(work.state_directory),
     )
@@ -79,11 +79,13 @@ def _capacity_warnings(work: Workspace) -> tuple[str, ...]:
             f"all memory limits together are {show_memory(wanted)}, "
             f"this server has {show_memory(there)}"
         )
-    return (*notes, *_certificate_warnings(work))
+    return (*notes, *_standing_warnings(work))
 
 
-def _certificate_warnings(work: Workspace) -> tuple[str, ...]:
-    return work.certificate.warnings if work.certificate is not None else ()
+def _standing_warnings(work: Workspace) -> tuple[str, ...]:
+    """Name what can go wrong by itself where nothing is to be done."""
+    certificate = work.certificate.warnings if work.certificate is not None else ()
+    return (*certificate, *(doctoring.open_bridges() if work.engine.has_kernel else ()))
 
 
 def logs(work: Workspace, name: str, *, tail: int, follow: bool) -> Iterator[str]:
@@ -183,7 +185,9 @@ def restart(work: Workspace, names: Sequence[str], *, fresh: bool = False) -> Re
     for name in names:
         work.roster.participant(name)
     with _alone(work):
-        seen = survey(work, closely=True)
+        for name in names:
+            work.roster.participant(name)
+        seen = _survey(work)
         made = make_restart(seen.desired, seen.observed, names, fresh=fresh)
         return _carry_out(work, seen, made, strict=False)
 
@@ -209,13 +213,14 @@ def _alone(work: Workspace) -> Iterator[None]:
     _ = work.engine
     directory = state.open_directory(work.roster_path)
     with apply_lock(directory / "lock"), writing(directory):
+        work.read_again()
         yield
 
 
 def _converge(
     work: Workspace, *, prune: frozenset[str] | None, strict: bool = False, repair: bool = False
 ) -> Report:
-    seen = survey(work, closely=True)
+    seen = _survey(work)
     if repair and state.provisioned(work.state_directory) != seen.desired.asked:
         note = "the roster or what images are made of has changed since the last provision"
         work.emit(Note(f"{note}; nothing is repaired until `workshop provision`", warning=True))
@@ -226,12 +231,22 @@ def _converge(
     return _carry_out(work, seen, made, strict=strict)
 
 
+def _survey(work: Workspace) -> Survey:
+    """Look once nothing goes on any more that an interrupted command had begun."""
+    gone = removals.finish(work.state_directory, work.engine, work.roster.name)
+    if gone:
+        what = "1 thing" if gone == 1 else f"{gone} things"
+        work.emit(Note(f"an interrupted command had begun to remove {what}, now removed"))
+    return survey(work, closely=True)
+
+
 def _carry_out(work: Workspace, seen: Survey, made: Plan, *, strict: bool) -> Report:
     if made.is_empty:
-        _warn(work, (*made.warnings, *_certificate_warnings(work)), strict=strict)
+        _warn(work, (*made.warnings, *_standing_warnings(work)), strict=strict)
         return Report(made)
     _warn(work, (*made.warnings, *_capacity_warnings(work)), strict=strict)
     _refuse_taken_port(work, seen.observed)
+    capacity.refuse(made, work.engine.info().root)
     safekeeping.hand_over(work, seen.desired)
     state.save(work.state_directory, seen.choices)
     _lay_certificate(work)
@@ -248,9 +263,10 @@ def _carry_out(work: Workspace, seen: Survey, made: Plan, *, strict: bool) -> Re
     deploys.prepare(seen.desired)
     if seen.desired.wall is not None:
         firewall.keep(work.directories.wall, seen.desired.wall)
-    tools = Tools(work.engine, work.probe, publisher, gateway, deploys, work.settings, work.emit)
     state.set_unproven(work.state_directory, unproven=True)
-    report = applying.apply(made, seen.desired, tools)
+    with removals.noted(work.state_directory, work.emit) as emit:
+        tools = Tools(work.engine, work.probe, publisher, gateway, deploys, work.settings, emit)
+        report = applying.apply(made, seen.desired, tools)
     safekeeping.take_back(work, seen.desired, report)
     if report.ok:
         _forget_certificates(work)

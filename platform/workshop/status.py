@@ -155,7 +155,12 @@ async def _part(work: Workspace, seen: Survey, role: Role) -> str:
         answer = await work.probe.ask(spec.answers_at, spec.port, "/healthz")
     except (OSError, EOFError, TimeoutError, ValueError):
         return "not answering"
-    return "live" if answer.status < _UNAVAILABLE else "not answering"
+    if answer.status < _UNAVAILABLE:
+        return "live"
+    said = answer.json()
+    # The gateway answers nobody while it cannot keep its books.
+    fault = said.get("ledger") if isinstance(said, dict) else None
+    return f"failing: {fault}" if fault else "not answering"
 
 
 def _wall(seen: Survey) -> str:

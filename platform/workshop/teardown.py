@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from workshop import apply as applying
-from workshop import host, service, state
+from workshop import host, removals, service, state
 from workshop.apply import Tools
 from workshop.desired import Desired
 from workshop.disk import writing
@@ -71,8 +71,9 @@ def teardown(work: Workspace, *, keep_images: bool = False) -> Receipt:
         publisher = Publisher(places.edge, work.probe, 0, "")
         keys = GatewayPublisher(places.gateway, places.usage, Secrets(), work.probe)
         files = work.deploy_files()
-        tools = Tools(work.engine, work.probe, publisher, keys, files, work.settings, work.emit)
-        report = applying.apply(made, Desired(owner), tools)
+        with removals.noted(directory, work.emit) as emit:
+            tools = Tools(work.engine, work.probe, publisher, keys, files, work.settings, emit)
+            report = applying.apply(made, Desired(owner), tools)
         if observed.wall and not firewall.image_of(observed, name):
             firewall.remove_by_hand(prefix)
         used = _used(work)

@@ -145,6 +145,11 @@ class Workspace:
         """Forget which certificate was found: another one has been issued."""
         self.__dict__.pop("certificate", None)
 
+    def read_again(self) -> None:
+        """Forget what was read: who had to wait for another command finds what that one wrote."""
+        for name in ("roster", "secrets", "certificate"):
+            self.__dict__.pop(name, None)
+
     def seat_url(self, name: str) -> str:
         """Give the URL of one participant's app."""
         return self.roster.seat_url(self.roster.participant(name).name)

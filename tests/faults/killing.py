@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import gc
 import os
 import signal
@@ -19,8 +20,9 @@ import sys
 import threading
 import time
 import traceback
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -39,14 +41,18 @@ class Point:
 
     number: int
     after: bool
+    call: bool = False
+    """Whether calls to the engine alone are counted; see :meth:`Effects.calls`."""
 
     def __str__(self) -> str:
-        return f"{'after' if self.after else 'before'} effect {self.number}"
+        what = "call" if self.call else "effect"
+        return f"{'after' if self.after else 'before'} {what} {self.number}"
 
 
-def points(effects: int) -> list[Point]:
+def points(effects: int, *, call: bool = False) -> list[Point]:
     """List every moment of a command that has so many side effects."""
-    return [Point(number, after) for number in range(1, effects + 1) for after in (False, True)]
+    numbers = range(1, effects + 1)
+    return [Point(number, after, call) for number in numbers for after in (False, True)]
 
 
 def spread(found: list[Point], most: int) -> list[Point]:
@@ -67,26 +73,51 @@ class Effects:
     look: Callable[[str], None] | None = None
     """Called before every effect, to see what must hold at all times."""
     count: int = 0
+    _called: int = 0
     _lock: threading.RLock = field(default_factory=threading.RLock)
     _busy: bool = False
 
     def watch(self) -> None:
         """Watch this process's files from now on; there is no way back, so only in a fork."""
-        self._root = f"{self.directory.resolve()}/"
+        self._root = str(self.directory.resolve())
+        # What is moved aside beside it, to be removed, is the class's as well.
+        self._inside = (f"{self._root}/", f"{self._root}.")
         sys.addaudithook(self._audit)
 
     def engine(self, engine: Any, persist: Callable[[], None] = lambda: None) -> Any:
         """Wrap an engine so that its changing verbs count."""
         return _CountedEngine(engine, self, persist)
 
-    def around(self, name: str, act: Callable[[], Any], done: Callable[[], None]) -> Any:
-        """Do something that counts."""
+    def calls(self, client: Any) -> None:
+        """Count what a kind of client asks an engine to change, in place of the verbs of one.
+
+        A verb may be several calls, and dies between them too. Only in a fork.
+        """
+        send = client.send
+
+        def counted(api: Any, request: Any, **options: Any) -> Any:
+            if request.method in {"GET", "HEAD"}:
+                return send(api, request, **options)
+            name = f"{request.method} {urlsplit(request.url).path.partition('/v')[2]}"
+            with self._lock:
+                self._called += 1
+                called = self._called
+            act = functools.partial(send, api, request, **options)
+            return self.around(name[:60], act, lambda: None, called)
+
+        client.send = counted
+
+    def around(
+        self, name: str, act: Callable[[], Any], done: Callable[[], None], called: int = 0
+    ) -> Any:
+        """Do something that counts, ``called`` counts calls to the engine apart."""
         number = self._next(name)
-        if self.point == Point(number, after=False):
+        own = (Point(number, after=False), Point(called, after=False, call=True))
+        if self.point in own:
             _die()
         result = act()
         done()
-        if self.point == Point(number, after=True):
+        if self.point in {replace(point, after=True) for point in own}:
             _die()
         return result
 
@@ -109,7 +140,7 @@ class Effects:
         if event == "open" and not (arguments[2] or 0) & WRITING:
             return
         paths, act = _EVENTS[event](arguments)
-        if not any(f"{path}/".startswith(self._root) for path in paths):
+        if not any(f"{path}/".startswith(self._inside) for path in paths):
             return
         number = self._next(f"{event} {paths[-1].removeprefix(self._root)}")
         if self.point == Point(number, after=False):

@@ -12,6 +12,7 @@ import json
 import os
 import socket
 import subprocess
+import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,10 +32,14 @@ from workshop.proxy.render import render
 from workshop.state import SHARDS
 from workshop.subnets import bridge_name
 from workshop.teardown import teardown
+from workshop.wall import firewall
 from workshop.workspace import Workspace, survey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+
+    from workshop.desired import Desired
+    from workshop.plan import Plan
 
     Turns = Generator[None, None, Any]
 
@@ -70,6 +75,8 @@ workshop:
   deploys: {deploys}
 participants: [{people}]
 """
+PACE = 0.05
+"""Seconds between two questions to everybody."""
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -94,6 +101,7 @@ class Room:
         self.roster = directory / "participants.yaml"
         self.home = directory / ".workshop"
         self.heard = Heard()
+        self._asked = 0.0
         with socket.create_server(("", 0)) as free:
             self.port = free.getsockname()[1]
         app = directory / "participant_template"
@@ -125,14 +133,18 @@ class Room:
             seen = survey(work)
             state.save(path, seen.choices)
             desired = seen.desired
-            light = tuple(i for i in desired.containers if i.role in {Role.SEAT, Role.EDGE})
             assert desired.edge is not None
             assert desired.edge_config is not None
             publisher = work.publisher()
             publisher.stage(desired.edge_config, render(desired.edge, resources.nginx_templates()))
             publisher.prepare(desired.edge_config)
-            work.deploy_files().prepare(desired)
-            wanted = replace(desired, containers=light, deploys=None, intake=None)
+            assert desired.deploys is not None
+            # A server of deploys has nobody here whose network it could build starters in.
+            told = replace(desired, starters={}, deploys=replace(desired.deploys, starters=()))
+            work.deploy_files().prepare(told)
+            assert desired.wall is not None
+            firewall.keep(work.directories.wall, desired.wall)
+            wanted = without_doors(desired)
             made = make_plan(wanted, seen.observed)
             keys, files = work.gateway_publisher(), work.deploy_files()
             tools = Tools(work.engine, work.probe, publisher, keys, files, work.settings, work.emit)
@@ -141,9 +153,10 @@ class Room:
 
         return self._turns(up, None)
 
-    def look_again(self) -> Turns:
-        """Provision whatever comes of it: the engine may be stopping what a dead command named."""
-        return self._turns(lambda effects: operations.provision(self.work(effects)), None)
+    def plan_without_doors(self) -> Plan:
+        """Say what is not as :meth:`provision_without_doors` would make it."""
+        seen = survey(self.work(), closely=True)
+        return make_plan(without_doors(seen.desired), seen.observed)
 
     def teardown(self, point: killing.Point | None = None, *, keep_images: bool = True) -> Turns:
         """Tear down, and mean it; images stay unless told otherwise."""
@@ -169,7 +182,11 @@ class Room:
         fork = killing.Fork(self.home, act, point)
         try:
             while fork.running():
-                self.listen()
+                # The edge bounds how often one visitor may ask.
+                if time.monotonic() - self._asked > PACE:
+                    self.listen()
+                else:
+                    time.sleep(PACE / 10)
                 yield
         finally:
             fork.end()
@@ -184,17 +201,18 @@ class Room:
     def listen(self) -> dict[str, str]:
         """Ask every seat through the edge who it is; a name that is not its own is wrong."""
 
-        async def ask_all() -> list[tuple[str, str]]:
+        async def ask_all() -> list[tuple[str, str, str]]:
             return await asyncio.gather(*(_whoami(self.port, name) for name in self.people))
 
+        self._asked = time.monotonic()
         said = dict(zip(self.people, asyncio.run(ask_all()), strict=True))
-        for name, (answer, _) in said.items():
+        for name, (answer, _, why) in said.items():
             self.heard.answers += bool(answer)
             if answer not in {"", name}:
                 self.heard.wrong.append(f"/{name}/ answered as {answer!r}")
             if not answer:
-                self.heard.silent.append(name)
-        return {name: version for name, (_, version) in said.items()}
+                self.heard.silent.append(f"/{name}/: {why}")
+        return {name: version for name, (_, version, _) in said.items()}
 
     # -- what is there ------------------------------------------------------------------------
 
@@ -329,15 +347,22 @@ def drive(lanes: Iterable[Turns]) -> None:
                 raise
 
 
-async def _whoami(port: int, name: str) -> tuple[str, str]:
+def without_doors(desired: Desired) -> Desired:
+    """Leave seats and edge, and nothing else of the deploy loop."""
+    light = tuple(i for i in desired.containers if i.role in {Role.SEAT, Role.EDGE})
+    return replace(desired, containers=light, deploys=None, intake=None)
+
+
+async def _whoami(port: int, name: str) -> tuple[str, str, str]:
+    """Ask who answers: the name, the version, and what came instead of them."""
     try:
         answer = await fetch("127.0.0.1", port, f"/{name}/whoami", "localhost")
         said = answer.json() if answer.status == 200 else None
-    except (OSError, EOFError, TimeoutError, ValueError):
-        return "", ""
+    except (OSError, EOFError, TimeoutError, ValueError) as exc:
+        return "", "", f"{type(exc).__name__} {exc}"
     if not isinstance(said, dict):
-        return "", ""
-    return str(said.get("participant", "")), str(said.get("version", ""))
+        return "", "", f"{answer.status} {answer.body[:80]!r}"
+    return str(said.get("participant", "")), str(said.get("version", "")), ""
 
 
 def _processes(directory: str) -> Iterator[str]:

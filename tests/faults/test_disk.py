@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.engines.private import lacking
+from tests.small_disk import PAGE, fill, make_room, small_disk, use_up_files
 
 from tests.conftest import TruthfulProbe, again
 from workshop import operations, state, teardown
@@ -30,7 +31,6 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason=lacking() or "mounting
 
 SIZE = 2 << 20
 INODES = 400
-PAGE = 4096
 ROOM = [*range(0, 9 * PAGE, PAGE), 16 * PAGE]
 """Bytes left when the apply begins: each stops it at another file."""
 
@@ -38,17 +38,12 @@ ROOM = [*range(0, 9 * PAGE, PAGE), 16 * PAGE]
 @pytest.fixture
 def disk(directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Put a file system of two mebibytes where the class lives."""
-    options = f"size={SIZE},nr_inodes={INODES},mode=755"
     template = directory / "participant_template"
     kept = tmp_path_factory.mktemp("kept") / "template"
     shutil.copytree(template, kept)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", directory], check=True)
-    assert directory.is_mount(), "nothing may be filled that is not a mount of our own"
-    try:
+    with small_disk(directory, SIZE, INODES):
         shutil.copytree(kept, template)
         yield directory
-    finally:
-        subprocess.run(["umount", "--lazy", directory], check=True)
 
 
 @pytest.fixture
@@ -73,25 +68,6 @@ participants:
   - ada
   - bob
 """
-
-
-def fill(disk: Path, room: int) -> None:
-    """Take all of ``disk`` but ``room`` bytes."""
-    assert disk.is_mount()
-    with (disk / "filler").open("wb") as file, contextlib.suppress(OSError):
-        while True:
-            os.write(file.fileno(), bytes(PAGE))
-    free = os.statvfs(disk).f_bavail * PAGE
-    size = (disk / "filler").stat().st_size
-    os.truncate(disk / "filler", max(0, size - max(0, room - free)))
-
-
-def use_up_inodes(disk: Path, left: int) -> None:
-    """Make files until ``left`` more can be made."""
-    assert disk.is_mount()
-    (disk / "many").mkdir()
-    for number in range(os.statvfs(disk).f_favail - left):
-        (disk / "many" / str(number)).touch()
 
 
 def contents(home: Path) -> dict[str, bytes]:
@@ -128,7 +104,7 @@ def test_full_disk_stops_provision_and_loses_nothing(
     else:
         assert report.ok or any("No space left" in text for text in report.failed.values())
     assert_whole(before, contents(home))
-    (disk / "filler").unlink()
+    make_room(disk)
 
     assert operations.provision(again(small)).ok
     assert operations.plan(again(small)).is_empty
@@ -153,13 +129,13 @@ def test_used_up_inodes_stop_provision_and_lose_nothing(
     """There is room for bytes and none for files; the error says which."""
     home = small.state_directory
     before = contents(home)
-    use_up_inodes(disk, left)
+    use_up_files(disk, left)
 
     with pytest.raises(WorkshopError) as caught:
         operations.provision(small)
     assert f" of {INODES}" in caught.value.hint
     assert_whole(before, contents(home))
-    shutil.rmtree(disk / "many")
+    make_room(disk)
 
     assert operations.provision(again(small)).ok
     assert operations.plan(again(small)).is_empty
@@ -171,7 +147,7 @@ def test_teardown_needs_no_room(small: Workspace, disk: Path, how: str) -> None:
     if how == "bytes":
         fill(disk, 0)
     else:
-        use_up_inodes(disk, 0)
+        use_up_files(disk, 0)
 
     receipt = teardown.teardown(small)
 
@@ -236,5 +212,5 @@ def test_random_rooms_never_end_in_a_traceback(small: Workspace, disk: Path) -> 
         (small.state_directory / "deploys/config.json").unlink(missing_ok=True)
         with contextlib.suppress(WorkshopError):
             operations.provision(again(small))
-        (disk / "filler").unlink()
+        make_room(disk)
     assert operations.provision(again(small)).ok

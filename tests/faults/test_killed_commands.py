@@ -76,12 +76,9 @@ def mended(
 ) -> Turns:
     """Provision once more: all is as undisturbed, and who ran already runs on.
 
-    Not after a teardown: the engine may still be stopping what the dead command told it to, so who
-    looks right at first is down a moment later, and it takes a second provision.
+    Who ran when a teardown was killed may have been told to stop, so those are not compared.
     """
     where = f"{found.name}: {point}, {ending.effects[-1]}"
-    if not neighbours:
-        yield from found.look_again()
     before = found.started()
     yield from found.provision()
     after = found.started()
