@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "platform")]
 
-from bench.torture.figure import Figure  # noqa: E402 - the source tree is not installed here
+from bench.torture import redeploys  # noqa: E402 - the source tree is not installed here
+from bench.torture.figure import Figure  # noqa: E402
 from tests.engines.private import lacking, private_engine, write_class  # noqa: E402
 from tests.faults.fault_proxy import (  # noqa: E402
     BROKEN,
@@ -125,12 +126,12 @@ class Room:
 
 
 @contextlib.contextmanager
-def room(names: tuple[str, ...]) -> Iterator[Room]:
-    """Provision a class of ``names`` on an engine of its own, behind a proxy."""
+def room(names: tuple[str, ...], **parts: str) -> Iterator[Room]:
+    """Make a class of ``names`` on an engine of its own, behind a proxy; ``parts`` of a roster."""
     seed = int(os.environ.get("TORTURE_SEED", random.SystemRandom().randrange(2**32)))
     print(f"faults: TORTURE_SEED={seed}", flush=True)
     with tempfile.TemporaryDirectory() as directory, private_engine() as engine:
-        roster = write_class(Path(directory, "class"), PORT, names)
+        roster = write_class(Path(directory, "class"), PORT, names, **parts)
         engine.take_images(roster)
         own = Path(engine.endpoint.removeprefix("unix://"))
         with FaultProxy(own, engine.directory / "proxy", seed) as proxy:
@@ -233,10 +234,16 @@ def grown(seats: Room) -> dict[str, int]:
         "links": len(links),
         "layers": sum(1 for _ in (inside / "data/overlay2").iterdir()),
         "container directories": sum(1 for _ in (inside / "data/containers").iterdir()),
+        "images": _images(seats),
         "state files": sum(path.is_file() for path in home.rglob("*")),
         "nginx processes": _inside_edge(seats),
         "processes": len(seats.engine._processes()),
     }
+
+
+def _images(seats: Room) -> int:
+    with contextlib.closing(seats.engine.client()) as client:
+        return len(client.images(all=True))
 
 
 def _inside_edge(seats: Room) -> int:
@@ -269,13 +276,45 @@ def long_run(seats: Room) -> tuple[int, dict[str, tuple[int, int]]]:
         rounds += 1
     after = grown(seats)
     seats.clear("after the long run")
-    # The engine keeps a few spare threads and connections; growth with the rounds is what counts.
-    spare = {"engine's descriptors": 15, "engine's threads": 10}
-    return rounds, {
+    return rounds, more(before, after)
+
+
+def more(before: dict[str, int], after: dict[str, int]) -> dict[str, tuple[int, int]]:
+    """Tell what has grown; whoever serves keeps a few spare threads and connections."""
+    spare = {"engine's descriptors": 15, "engine's threads": 10, **redeploys.SPARE}
+    return {
         key: (before[key], after[key])
         for key in before
         if after[key] > before[key] + spare.get(key, 0)
     }
+
+
+def redeployed() -> tuple[int, dict[str, tuple[int, int]], Tally]:
+    """Deploy to every seat, over and over, with the whole deploy loop and the gateway at work."""
+    with room(SMALL, llm=redeploys.MODELS, deploys=redeploys.OPTIONS) as seats:
+        seats.mend("before the redeploys")
+        scene = redeploys.Scene(seats.engine, seats.roster, PORT, seats.names)
+        until = time.monotonic() + PART_SECONDS
+        scene.round()
+        scene.round()
+        before = grown(seats) | scene.counts()
+        while scene.done < redeploys.REDEPLOYS and time.monotonic() < until:
+            scene.round()
+        after = grown(seats) | scene.counts()
+        seats.tally.stuck += scene.failed
+        seats.mend("after the redeploys")
+        seats.clear("after the redeploys")
+        return scene.done, more(before, after), seats.tally
+
+
+def _redeploys() -> Figure:
+    done, growth, tally = redeployed()
+    return Figure(
+        "growth over redeploys, with a question to the gateway each",
+        f"nothing in {redeploys.REDEPLOYS}",
+        f"{done} redeploys: {growth or 'nothing'}; {tally}",
+        not growth and done >= redeploys.REDEPLOYS and tally.ok,
+    )
 
 
 def measure() -> Iterator[Figure]:
@@ -306,13 +345,14 @@ def measure() -> Iterator[Figure]:
             f"{found.done}: {found}",
             found.ok and found.done >= KILLS,
         )
-        rounds, more = long_run(seats)
+        rounds, growth = long_run(seats)
         yield Figure(
             "growth over rounds of reset, add, provision, remove, restart",
             f"nothing in {ROUNDS} rounds",
-            f"{rounds} rounds: {more or 'nothing'}; {seats.tally}",
-            not more and rounds >= ROUNDS and seats.tally.ok,
+            f"{rounds} rounds: {growth or 'nothing'}; {seats.tally}",
+            not growth and rounds >= ROUNDS and seats.tally.ok,
         )
+    yield _redeploys()
     seconds, code, told = slow_engine()
     yield Figure(
         "30 seats where every call to the engine takes 2 s longer",

@@ -338,13 +338,15 @@ class _Planner:
         the server of deploys, which also removes it; unless it takes the place or nobody deploys.
         """
         theirs = self.desired.deploys is not None
-        return [
+        found = [
             item
             for item in self.observed.containers
-            if (item.role, item.key) == (spec.role, spec.key)
-            and item.id not in self._misplaced
-            and (not theirs or item.deploy == spec.deploy or item.name == spec.name)
+            if (item.role, item.key) == (spec.role, spec.key) and item.id not in self._misplaced
         ]
+        own = [item for item in found if item.name == spec.name]
+        if theirs and own:
+            return own
+        return [item for item in found if not theirs or item.deploy == spec.deploy]
 
     def _image(self, tag: str) -> list[int]:
         """Make sure the image is there; the step to wait for, if one is needed."""

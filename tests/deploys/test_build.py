@@ -275,9 +275,14 @@ def test_hostile_archive_is_refused_unread(
         ),
         ("curl: (6) Could not resolve host: example.org", "build-network", "(example.org)"),
         (
-            "OSError: [Errno 28] No space left on device",
+            "dd: error writing '/big': File too large",
             "build-disk",
             "writes more than 32 MiB in line 7",
+        ),
+        (
+            "OSError: [Errno 28] No space left on device",
+            "server-full",
+            "The server's disk is full",
         ),
         (
             "BlockingIOError: [Errno 11] Resource temporarily unavailable",

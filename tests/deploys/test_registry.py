@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
+import os
 import queue
+import random
 import socket
 import subprocess
 import uuid
@@ -23,7 +26,9 @@ from tests.deploys.registry_lab import (
     Registry,
     layer_of,
 )
+from tests.small_disk import PAGE, fill, make_room, small_disk
 from workshop.deploys import registry as registries
+from workshop.intake.quota import usage
 from workshop.intake.tokens import ISSUER, SERVICE, Access, Signer, make_pair
 
 if TYPE_CHECKING:
@@ -52,9 +57,12 @@ def test_configuration_is_the_golden_one(golden: Callable[[str, str], None]) -> 
 
 @pytest.fixture(scope="module")
 def registry(docker_engine: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    """Run one registry for this module."""
-    with registry_lab.running(tmp_path_factory.mktemp("registry")) as found:
-        yield found
+    """Run one registry for this module, on a disk that can be filled where that may be mounted."""
+    place = tmp_path_factory.mktemp("registry")
+    with contextlib.ExitStack() as stack:
+        if os.geteuid() == 0:
+            stack.enter_context(small_disk(place, 64 << 20, 10_000))
+        yield stack.enter_context(registry_lab.running(place))
 
 
 @pytest.fixture(scope="module")
@@ -352,6 +360,32 @@ def test_interrupted_push_announces_nothing_and_the_next_one_works(
     assert registry.next_push()["target"]["digest"] == digest
 
 
+@pytest.mark.engine
+def test_uploads_that_broke_off_are_on_their_owners_account(registry: Registry) -> None:
+    """At the start, in the middle, before the end: what takes room counts until it is purged."""
+    storage, token = registry.directory / "data", registry.token(("ada/half", "pull,push"))
+    before, content = usage(storage, "ada").bytes, random.randbytes(200_000)
+    begun = [
+        registry.ask("POST", "/v2/ada/half/blobs/uploads/", token).headers["Location"]
+        for _ in range(3)
+    ]
+    _send_half(registry, "PATCH", begun[1], content, token)
+    whole = registry.ask("PATCH", begun[2], token, content)
+    uploads = storage / "docker/registry/v2/repositories/ada/half/_uploads"
+
+    assert whole.status == 202
+    assert len(list(uploads.iterdir())) == len(begun)
+    # The registry keeps nothing of a part that it did not get whole.
+    assert usage(storage, "ada").bytes == before + len(content)
+    purging = json.loads((registry.directory / "registry/config.yml").read_text("utf-8"))["storage"]
+    assert purging["maintenance"]["uploadpurging"] == {
+        "enabled": True,
+        "age": "1h",
+        "interval": "10m",
+        "dryrun": False,
+    }
+
+
 def _cut_short(registry: Registry, content: bytes, token: str) -> None:
     place = registry.ask("POST", "/v2/ada/app/blobs/uploads/", token).headers["Location"]
     _send_half(registry, "PATCH", place, content, token)
@@ -384,6 +418,46 @@ def test_upload_goes_on_after_a_restart_of_the_registry(registry: Registry) -> N
     assert (placed.status, done.status) == (202, 201)
     found = registry.ask("GET", f"/v2/ada/app/blobs/{digest}", token)
     assert (found.status, found.body) == (200, content)
+
+
+@pytest.mark.engine
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+def test_push_onto_a_full_disk_leaves_what_was_there_and_goes_on_later(registry: Registry) -> None:
+    """F40: nothing that was refused is there or announced; what was there can be pulled."""
+    earlier = registry.image("ada/full", [layer_of({"app": b"there before"})])
+    registry.forget_announcements()
+    content = layer_of({"app": random.randbytes(3 << 20)})
+    statuses = []
+    try:
+        for room in (0, PAGE, 8 * PAGE, 1 << 20):
+            fill(registry.directory, room)
+            statuses.append(_push_blob(registry, content))
+        pulled = registry.ask("GET", "/v2/ada/full/manifests/1", _ada(registry), headers=ACCEPT)
+        lost = registry.ask(
+            "GET", f"/v2/ada/full/blobs/{registry_lab.digest_of(content)}", _ada(registry)
+        )
+    finally:
+        make_room(registry.directory)
+    registry.wait()
+    later = registry.image("ada/full", [content])
+
+    assert all(status >= 500 for status in statuses), statuses
+    assert (pulled.status, registry_lab.digest_of(pulled.body)) == (200, earlier)
+    assert (lost.status, lost.codes) == (404, ["BLOB_UNKNOWN"])
+    assert registry.next_push()["target"]["digest"] == later
+
+
+def _ada(registry: Registry) -> str:
+    return registry.token(("ada/full", "pull,push"))
+
+
+def _push_blob(registry: Registry, content: bytes) -> int:
+    """Push a blob as docker does; the status it ends with."""
+    begun = registry.ask("POST", "/v2/ada/full/blobs/uploads/", _ada(registry))
+    if begun.status != 202:
+        return begun.status
+    address = f"{begun.headers['Location']}&digest={registry_lab.digest_of(content)}"
+    return registry.ask("PUT", address, _ada(registry), content).status
 
 
 @pytest.mark.engine

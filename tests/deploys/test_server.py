@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
 import threading
 import time
 from dataclasses import replace
@@ -9,14 +12,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.small_disk import PAGE, fill, make_room, small_disk, use_up_files
 from workshop import operations
 from workshop.deploys import current
 from workshop.deploys.diagnosis.candidate import Superseded
 from workshop.deploys.drain import Drainer
 from workshop.deploys.failure import DeployFailed
+from workshop.deploys.journal import Journal
 from workshop.deploys.makers import Made, Makers, Task
 from workshop.deploys.server import Server
 from workshop.engines.memory import MemoryEngine
+from workshop.errors import WorkshopError
 from workshop.intake import orders
 from workshop.intake.orders import INSTRUCTOR, Finding, Order, Progress, Proof, Stage, What
 from workshop.labels import Role
@@ -33,6 +39,7 @@ if TYPE_CHECKING:
     from workshop.workspace import Workspace
 
 PATIENCE = 10.0
+ROUNDS = 20
 DIGEST = "sha256:" + "1f" * 32
 
 
@@ -205,6 +212,21 @@ def test_provision_during_a_deploy_leaves_both_containers_alone(
     room.makers.hold.set()
 
     assert room.until(waiting).stage is Stage.LIVE
+
+
+def test_provision_during_a_way_back_to_the_roster_leaves_both_containers_alone(
+    room: Room, next_command: Callable[[Workspace], Workspace]
+) -> None:
+    """Both run what the roster says, and yet the seat does not stand twice."""
+    room.makers.hold.clear()
+    waiting = room.command("ada", version="template")
+    room.until_true(lambda: len(room.seats("ada")) == 2)
+    assert operations.plan(next_command(room.work)).is_empty
+    room.makers.hold.set()
+
+    assert room.until(waiting).stage is Stage.LIVE
+    assert room.greens() == {"ada"}
+    room.until_true(lambda: room.seats("ada") == ["class-ada.green"])
 
 
 def test_broken_version_leaves_the_old_one_where_it_is(room: Room) -> None:
@@ -412,6 +434,113 @@ def test_what_the_class_starts_from_is_built_once_while_nobody_waits(room: Room)
     room.until(room.order("ada", What.SOURCE))
 
     assert tuple(room.makers.warmed) == room.server.config.read().starters
+
+
+# -- a full disk ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def disk(directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Have the class lie on a disk of two mebibytes."""
+    kept = tmp_path_factory.mktemp("kept") / "class"
+    shutil.copytree(directory, kept)
+    with small_disk(directory, 2 << 20, 400):
+        shutil.copytree(kept, directory, dirs_exist_ok=True)
+        yield directory
+
+
+def _turn_until_stuck(room: Room, order_id: str) -> None:
+    """Turn the server until an order is over, or nothing more can be written about it."""
+    deadline = time.monotonic() + PATIENCE
+    while not room.server.journal.is_over(order_id):
+        try:
+            room.server.step()
+        except (OSError, WorkshopError):
+            if order_id not in {thread.name for thread in threading.enumerate()}:
+                return
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def _live(room: Room, seat: str) -> str:
+    """Name the container that a seat's route leads to; the record must say the same."""
+    green = seat in room.greens()
+    assert room.server.records.of(seat).is_green == green
+    assert current.load(room.home / "deploys")[seat].is_green == green
+    return f"class-{seat}.green" if green else f"class-{seat}"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+@pytest.mark.parametrize("take", ["bytes", "files"])
+def test_order_on_a_full_disk_has_its_last_word_once_there_is_room(
+    disk: Path, room: Room, take: str
+) -> None:
+    """F40: wherever it stops, from blue to green and back: the route leads to who lives there."""
+    log = room.home / "deploys/shown/log.jsonl"
+    room.server.queue.per_minute = 10_000
+    ends = [room.until(room.order("ada")).stage]
+    for number in range(ROUNDS):
+        pages = number % (ROUNDS // 2)
+        wanted = room.order("ada")
+        if take == "bytes":
+            fill(disk, pages * PAGE)
+        else:
+            use_up_files(disk, pages)
+
+        _turn_until_stuck(room, wanted)
+        assert _live(room, "ada") in room.seats("ada"), pages
+        make_room(disk)
+        found = room.until(wanted)
+
+        full = found.finding is not None and found.finding.cause == "server-full"
+        assert found.stage is Stage.LIVE or (found.stage is Stage.FAILED and full), (pages, found)
+        last = [item.stage for item in orders.history(log) if item.id == wanted]
+        assert last == [found.stage], pages
+        ends.append(found.stage)
+
+    assert set(ends) == {Stage.LIVE, Stage.FAILED}
+    room.until_true(lambda: room.seats("ada") == [_live(room, "ada")])
+    assert len(orders.history(log)) == ROUNDS + 1
+    assert orders.waiting(room.home / "inbox") == []
+
+
+def test_route_that_cannot_be_moved_leaves_the_record_where_it_leads(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F40: the next deploy must not take the place of who is live."""
+
+    def full(*_: object, **_options: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(room.makers.switch, "move", full)
+        found = room.until(room.order("ada"))
+
+    assert found.finding is not None
+    assert found.finding.cause == "server-full"
+    assert _live(room, "ada") == "class-ada"
+    assert room.until(room.order("ada")).stage is Stage.LIVE
+    assert _live(room, "ada") == "class-ada.green"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+def test_line_of_the_log_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    """F40: the beginning of a line that found no room would take the next one with it."""
+    with small_disk(tmp_path, 1 << 20, 100):
+        (tmp_path / "progress").mkdir()
+        log, journal = tmp_path / "log.jsonl", Journal(tmp_path)
+        order = Order(orders.new_id(), "ada", What.PUSH, "ada", time.time())
+        journal.accept(order, 0)
+        log.write_text("\n" * (PAGE - 50))
+        fill(tmp_path)
+        with pytest.raises(OSError, match="No space left"):
+            journal.end(order, Stage.LIVE)
+        left = log.stat().st_size
+        make_room(tmp_path)
+        journal.end(order, Stage.LIVE)
+
+        assert left == PAGE - 50
+        assert [item.id for item in orders.history(log)] == [order.id]
 
 
 def test_server_at_work_says_so(room: Room) -> None:

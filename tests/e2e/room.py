@@ -77,7 +77,8 @@ class Class:
             text=True,
             check=True,
         ).stdout
-        return dict(line.split() for line in listed.splitlines())
+        # A build under way has containers too, which are nobody's.
+        return dict(line.split() for line in listed.splitlines() if not line.startswith(" "))
 
 
 @contextlib.contextmanager

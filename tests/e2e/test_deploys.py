@@ -13,6 +13,7 @@ import io
 import json
 import os
 import subprocess
+import sys
 import tarfile
 import threading
 import time
@@ -21,9 +22,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.e2e.room import Class, initialise, provisioned
+from tests.e2e.room import ROOT, Class, initialise, provisioned
 from tests.template_files.files import copy_app, environment, steps
 from workshop import sources
+from workshop.intake import orders
 from workshop.settings import Settings
 
 if TYPE_CHECKING:
@@ -478,6 +480,45 @@ def test_killed_server_takes_up_its_orders(room: Deploying) -> None:
 
     assert found[0]["stage"] == "live", found
     assert "patient" in room.get("/bob/")[2]
+
+
+def test_command_and_server_killed_in_the_middle_of_a_deploy_lose_nothing(room: Deploying) -> None:
+    """Who waited is gone, and so is the server while a version starts; one provision ends it."""
+    slow = app("second wind", before="import time; time.sleep(2)")
+    tag = room.build("grace", slow, f"{room.name}-instructor:1")
+    before, neighbours = room.version("grace"), room.containers()
+    with subprocess.Popen(
+        [sys.executable, "-m", "workshop", "deploy", "grace", "--image", tag],
+        cwd=room.directory,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "platform")},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as command:
+        shown = room.directory / ".workshop/deploys/shown/progress"
+        while not any(_starts(shown, key) for key in orders.waiting(shown)):
+            assert command.poll() is None
+            time.sleep(0.01)
+        command.kill()
+    room.docker("kill", neighbours["serve"])
+    assert room.version("grace") == before
+
+    assert room.json("provision")["ok"]
+    box = room.directory / ".workshop/deploys/orders"
+    deadline = time.monotonic() + PATIENCE
+    while orders.waiting(box):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+    assert "second wind" in room.get("/grace/")[2]
+    assert room.json("deploys", "grace", "--last", "1")[0]["stage"] == "live"
+    after = room.containers()
+    assert all(after[name] == neighbours[name] for name in ("ada", "bob", "carl", "edge"))
+    room.docker("rmi", tag)
+
+
+def _starts(shown: Path, key: str) -> bool:
+    found = orders.read_progress(shown, key)
+    return found is not None and (found.seat, found.stage) == ("grace", orders.Stage.STARTING)
 
 
 def test_registry_that_is_down_leaves_the_old_version_and_is_tried_again(room: Deploying) -> None:

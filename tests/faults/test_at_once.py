@@ -1,4 +1,8 @@
-"""Several commands at once, signals, and a holder of the lock that dies."""
+"""Several commands at once, signals, and a holder of the lock that dies.
+
+The large mixture, deploys among it, works on a memory engine that all its processes share: what is
+looked for there is between commands, and containers would add nothing but time.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +18,16 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.faults import killing
 from tests.faults.room import ROOT, drive, room
+from tests.faults.shared import World, until
 
-from workshop import operations
+from workshop import operations, roster
+from workshop.deploys import current
+from workshop.deploys.config import ORDERS
 from workshop.errors import Locked
+from workshop.intake import orders
+from workshop.labels import Role
 from workshop.lock import apply_lock
+from workshop.proxy.switch import GREEN, Switch
 from workshop.teardown import teardown
 
 if TYPE_CHECKING:
@@ -33,6 +43,31 @@ ROUNDS = 3
 COMMANDS = 8
 ENDS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 BUSY = 75
+MINGLED = int(os.environ.get("WORKSHOP_TEST_MINGLED", "3"))
+"""Rounds of the large mixture."""
+CLASS = """\
+workshop:
+  name: class
+  url: http://localhost:18999
+  llm: false
+  deploys: {drain_seconds: 0, per_minute: 600}
+participants: [ada, bob, carol, dave]
+"""
+PEOPLE = ("ada", "bob", "carol", "dave")
+PASSING = ("eve", "frank")
+"""Who comes and goes."""
+CODES = {
+    "provision": {0, BUSY},
+    "plan": {0},
+    "status": {0, 1},
+    "add": {0, 2, BUSY},
+    "remove": {0, 2, BUSY},
+    "restart": {0, 2, BUSY},
+    "reset": {0, 2, BUSY},
+    "deploy": {0, 1, 2},
+    "rollback": {0, 1, 2},
+}
+"""Exit codes that the manual has for each command in a class that others change meanwhile."""
 
 
 def test_dead_holder_of_the_lock_holds_up_nobody(tmp_path: Path) -> None:
@@ -139,3 +174,88 @@ def test_signalled_command_ends_with_its_number_and_is_taken_up(
     assert "Traceback" not in output
     drive([standing.provision()])
     assert operations.plan(standing.work()).is_empty
+
+
+# -- the large mixture ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """Provision a class of four on an engine that many processes share, with a server at work."""
+    for name in [name for name in os.environ if name.startswith("WORKSHOP_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("WORKSHOP_WORKERS", "2")
+    template = tmp_path / "room/participant_template"
+    template.mkdir(parents=True)
+    (template / "Dockerfile").write_text("ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\n", "utf-8")
+    (tmp_path / "room/participants.yaml").write_text(CLASS, "utf-8")
+    found = World(tmp_path / "room")
+    try:
+        code, said = found.command("provision").ended()
+        assert code == 0, said
+        found.serve()
+        yield found
+    finally:
+        found.end()
+
+
+@pytest.mark.timeout(3600)
+def test_commands_and_deploys_at_once_have_one_result(world: World) -> None:
+    """Deploy, add, remove, restart, reset, provision and status all at once, again and again."""
+    dice = random.Random()
+
+    ends = Counter(end for _ in range(MINGLED) for end in mingled(world, dice))
+
+    # A mixture in which nothing gets through would show nothing.
+    done = {what for what, code in ends if code == 0}
+    assert done & {"provision", "add", "remove", "restart", "reset"}
+    assert done & {"deploy", "rollback"}
+
+
+def mingled(world: World, dice: random.Random) -> list[tuple[str, int]]:
+    """Begin a dozen commands at once; how each ended, once one result was seen."""
+    begun = [world.command(*_drawn(dice, what)) for what in (*CODES, "add", "deploy", "provision")]
+    ends = []
+    for command in begun:
+        code, said = command.ended()
+        assert "Traceback" not in said, (command.words, said)
+        assert code in CODES[command.words[0]], (command.words, code, said)
+        assert code == 0 or said.strip(), command.words
+        ends.append((command.words[0], code))
+    until(lambda: _is_quiet(world))
+    _must_be_one(world)
+    return ends
+
+
+def _drawn(dice: random.Random, what: str) -> tuple[str, ...]:
+    one = dice.choice((*PEOPLE, *PASSING))
+    return {
+        "add": (what, dice.choice(PASSING)),
+        "remove": (what, dice.choice(PASSING), "--yes"),
+        "restart": (what, one),
+        "reset": (what, one, "--yes"),
+        "deploy": (what, dice.choice((one, "ada")), "--image", "class/other:1"),
+        "rollback": (what, one, "--to", "template"),
+    }.get(what, (what,))
+
+
+def _is_quiet(world: World) -> bool:
+    """Whether no order is left, and no version is on its way out."""
+    if orders.waiting(world.home / "deploys" / ORDERS):
+        return False
+    seen = world.engine.observe("class").containers
+    return max(Counter(item.key for item in seen if item.role is Role.SEAT).values()) == 1
+
+
+def _must_be_one(world: World) -> None:
+    """Require that roster, record, routes and engine say the same, without any further command."""
+    people = {person.name for person in roster.load(world.roster).participants}
+    greens = {
+        name for name, held in current.load(world.home / "deploys").items() if held.is_green
+    } & people
+    seen = world.engine.observe("class").containers
+    seats = sorted(item.name for item in seen if item.role is Role.SEAT)
+    assert seats == sorted(f"class-{n}.green" if n in greens else f"class-{n}" for n in people)
+    assert Switch(world.home / "edge" / GREEN).greens() & people == greens
+    made = operations.plan(world.work())
+    assert made.is_empty, str(made)

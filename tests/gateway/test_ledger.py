@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 import pytest
 
+from tests import small_disk
 from tests.gateway.fake import good
 from tests.gateway.lab import Lab, free_port, key_of, seat, until, write_config
-from workshop.gateway.config import Budget
+from workshop.gateway.config import Budget, Window
 from workshop.gateway.ledger import FILE, Ledger, LedgerError, Row, Totals, sums, totals
 
 if TYPE_CHECKING:
@@ -146,6 +147,75 @@ def test_broken_books_stop_the_spending_until_they_are_replaced(lab: Lab) -> Non
     until(lambda: lab.running.fault)
     assert lab.ask().status_code == 503
     path.unlink()
+    until(lambda: not lab.running.fault)
+    assert lab.ask().status_code == 200
+
+
+ROOT_MOUNTS = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+FULL = {"database or disk is full", "disk I/O error", "No space left on device"}
+"""How SQLite and the kernel say it."""
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """Have the books lie on a disk of one mebibyte."""
+    (tmp_path / "data").mkdir()
+    with small_disk.small_disk(tmp_path / "data", 1 << 20, 100) as found:
+        yield found
+
+
+@pytest.fixture
+def full(disk: Path) -> Path:
+    """Fill it before the gateway starts."""
+    small_disk.fill(disk)
+    return disk
+
+
+def _health(lab: Lab) -> httpx2.Response:
+    return httpx2.get(f"http://{lab.address}/healthz", trust_env=False)
+
+
+@ROOT_MOUNTS
+def test_full_disk_stops_the_spending_until_there_is_room(disk: Path, lab: Lab) -> None:
+    """F40: 503 in words, health says so; what was spent until it was noticed is in the books."""
+    assert lab.ask().status_code == 200
+    assert len(lab.rows()) == 1
+    small_disk.fill(disk)
+
+    answered = 1
+    while (refused := lab.ask()).status_code == 200:
+        answered += 1
+    upstream, health = lab.fake.requests, _health(lab)
+    more = [lab.ask().status_code for _ in range(10)]
+
+    error = refused.json()["error"]
+    assert (refused.status_code, error["code"]) == (503, "ledger_unavailable")
+    assert "once the disk is right again" in error["message"]
+    assert (health.status_code, health.json()["status"]) == (503, "failing")
+    assert health.json()["ledger"] in FULL
+    assert set(more) == {503}
+    assert (lab.fake.requests, upstream) == (answered, answered), "refused before anybody is asked"
+    small_disk.make_room(disk)
+    until(lambda: not lab.running.fault)
+    assert _health(lab).status_code == 200
+    assert lab.ask().status_code == 200
+    rows = lab.rows()
+    assert sum(row["status"] == 200 for row in rows) == answered + 1
+    spent = sum(row["input_tokens"] + row["output_tokens"] for row in rows)
+    assert lab.running.budgets.spent("ada", Window.WORKSHOP).tokens == spent
+
+
+@ROOT_MOUNTS
+def test_gateway_that_starts_on_a_full_disk_waits_for_room(full: Path, lab: Lab) -> None:
+    """F40: without books nobody knows what is used up; it comes up, says why, and goes on."""
+    assert lab.ask().status_code == 503
+    health = _health(lab).json()
+    assert health["ledger"] in FULL
+    assert lab.fake.requests == 0
+    (line,) = (line for line in lab.log.getvalue().splitlines() if "cannot be written" in line)
+    assert json.loads(line)["error"] == health["ledger"]
+
+    small_disk.make_room(full)
     until(lambda: not lab.running.fault)
     assert lab.ask().status_code == 200
 

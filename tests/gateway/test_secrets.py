@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING
 import httpx2
 
 from tests.gateway import fake
-from tests.gateway.lab import PROVIDER_KEY, key_of, seat, until
-from workshop.gateway.config import Budget
+from tests.gateway.fake import FakeThread
+from tests.gateway.lab import PROVIDER_KEY, key_of, seat, until, upstream
+from workshop.gateway.config import SECRETS, Budget
 
 if TYPE_CHECKING:
     from tests.gateway.lab import Lab
 
 PROMPT = "CANARY-prompt-4711"
 ANSWER = "CANARY-answer-0815 "
+OTHER_KEY = "sk-other-CANARY-fedcba9876543210"
 
 
 def test_canaries_are_found_nowhere(lab: Lab) -> None:
@@ -59,3 +61,28 @@ def test_internal_fault_tells_its_place_and_no_words(lab: Lab) -> None:
     assert (answer.status_code, answer.json()["error"]["code"]) == (500, "internal_error")
     assert "forward.py" in lab.log.getvalue()
     assert PROMPT not in lab.log.getvalue() + answer.text
+
+
+def test_provider_hears_its_own_key_and_nobody_elses(lab: Lab) -> None:
+    """Not where another one stands in for it, not where it sends the caller on, and a toy hears none."""
+    other = FakeThread()
+    try:
+        (lab.directory / "config" / SECRETS / "other.key").write_text(OTHER_KEY, "utf-8")
+        toy = upstream(f"{lab.fake.url}/toy", "toy", secret="", toy=True)
+        second = upstream(other.fake.url, "second", secret="other.key")  # noqa: S106 - a file
+        lab.configure(upstreams=(*lab.config.upstreams, second))
+        elsewhere = fake.status(302, location=f"{other.fake.url}/chat/completions")
+        lab.fake.script.extend([elsewhere, *[fake.status(500)] * 3])
+        answers = [lab.ask(), lab.ask()]
+        first = {seen.headers["authorization"] for seen in lab.fake.seen}
+        heard = {seen.headers["authorization"] for seen in other.fake.seen}
+        lab.configure(upstreams=(toy,))
+        answers.append(lab.ask())
+    finally:
+        other.stop()
+
+    told = [answer.headers["x-workshop-upstream"] for answer in answers]
+    assert told == ["second", "second", "toy"]
+    assert first == {f"Bearer {PROVIDER_KEY}"}
+    assert heard == {f"Bearer {OTHER_KEY}"}
+    assert "authorization" not in lab.fake.seen[-1].headers

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.intake.lab import DIGEST, Lab
+from tests.small_disk import fill, make_room, small_disk
 from workshop.intake.orders import What
 
 if TYPE_CHECKING:
@@ -49,6 +51,26 @@ def test_push_becomes_an_order_by_digest(lab: Lab) -> None:
     assert (order.what, order.seat, order.actor) == (What.PUSH, "ada", "ada")
     assert (order.repository, order.digest) == ("ada/app", DIGEST)
     assert answer.json() == {"orders": [order.id]}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+def test_announcement_that_finds_no_room_is_asked_for_again(tmp_path: Path) -> None:
+    """F40: the registry says it until it is thanked, so no push is lost to a full disk."""
+    (tmp_path / "inbox").mkdir()
+    with small_disk(tmp_path / "inbox", 1 << 20, 100) as disk:
+        lab = Lab(tmp_path).start()
+        try:
+            fill(disk)
+            refused = lab.events(event())
+            lost = lab.orders()
+            make_room(disk)
+            answer = lab.events(event())
+            (order,) = lab.orders()
+        finally:
+            lab.stop()
+
+    assert (refused.status_code, lost) == (500, [])
+    assert (answer.status_code, order.seat, order.digest) == (200, "ada", DIGEST)
 
 
 @pytest.mark.parametrize(

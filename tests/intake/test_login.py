@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import jwt
@@ -9,9 +11,12 @@ import pytest
 from cryptography import x509
 
 from tests.intake.lab import Lab, basic, key_of, seat
+from tests.small_disk import small_disk
 from workshop.intake.issuer import ISSUER, SERVICE
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import httpx2
 
 
@@ -222,6 +227,31 @@ def test_abandoned_uploads_count(lab: Lab) -> None:
     upload.mkdir(parents=True)
     (upload / "data").write_bytes(bytes(2000))
     assert "2 kB in 0 layers" in denied(get(lab, "repository:ada/app:push"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+@pytest.mark.parametrize(
+    ("size", "files", "left"), [(40 << 20, 1000, "41.9 MB"), (200 << 20, 150, "149 more files")]
+)
+def test_push_onto_a_full_disk_is_denied_before_it_begins(
+    tmp_path: Path, size: int, files: int, left: str
+) -> None:
+    """F40: the registry would break off in the middle with a number; docker prints these words."""
+    storage = tmp_path / "storage"
+    storage.mkdir()
+    with small_disk(storage, size, files):
+        lab = Lab(tmp_path).start()
+        try:
+            message = denied(get(lab, "repository:ada/app:pull,push"))
+            pulled = get(lab, "repository:ada/app:pull").status_code
+            subprocess.run(["mount", "-o", "remount,size=900M,nr_inodes=9000", storage], check=True)
+            pushed = get(lab, "repository:ada/app:pull,push").status_code
+        finally:
+            lab.stop()
+
+    assert f"no room for another image, only for {left}" in message
+    assert "tell your instructor" in message.lower()
+    assert (pulled, pushed) == (200, 200)
 
 
 def test_log_has_names_and_no_secret(lab: Lab) -> None:

@@ -14,9 +14,11 @@ import pytest
 from tests.intake import crafted
 from tests.intake.crafted import HOSTILE, member, tar
 from tests.intake.lab import Lab, basic, bearer, key_of, send_raw, until
+from tests.small_disk import PAGE, fill, make_room, small_disk
 from workshop.intake.orders import Escape, Finding, Proof, Stage, What
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.intake.crafted import Case
@@ -340,6 +342,36 @@ def test_unwritable_inbox_is_no_fault_of_the_participant(lab: Lab, tmp_path: Pat
     assert "tell your instructor" in answer.text
 
 
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """Have the inbox lie on a disk of one mebibyte."""
+    (tmp_path / "inbox").mkdir()
+    with small_disk(tmp_path / "inbox", 1 << 20, 100) as found:
+        yield found
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+@pytest.mark.parametrize("room", [0, PAGE, 3 * PAGE, 20 * PAGE, 24 * PAGE])
+def test_upload_onto_a_full_disk_is_told_and_taken_once_there_is_room(
+    disk: Path, lab: Lab, room: int
+) -> None:
+    """F40: whether body, clean archive or order finds no room: 507 in words, and nothing stays."""
+    fill(disk, room)
+    filled = lab.leftovers()
+
+    refused = lab.upload(GOOD)
+    left = lab.leftovers()
+    make_room(disk)
+    taken = lab.upload(GOOD, query="?wait=no")
+
+    assert refused.status_code == 507, refused.text
+    assert "has no room left on its disk" in refused.text
+    assert "Nothing is wrong with your app; tell your instructor" in refused.text
+    assert left == filled
+    assert taken.status_code == 202
+    assert [order.seat for order in lab.orders()] == ["ada"]
+
+
 @pytest.mark.parametrize(
     ("body", "words"),
     [
@@ -378,11 +410,11 @@ def test_left_behind_files_are_swept_at_start(lab: Lab, tmp_path: Path) -> None:
     """What a killed intake was writing goes; orders stay."""
     other = Lab(tmp_path / "other")
     other.inbox.mkdir(parents=True)
-    for name in (".1-a.body", ".1-a.tar", ".x.json.new", "keep.json"):
+    for name in (".1-a.body", ".1-a.tar", ".x.json.new", "2-b.tar", "keep.tar", "keep.json"):
         (other.inbox / name).touch()
     other.start()
     try:
-        assert other.leftovers() == ["keep.json"]
+        assert other.leftovers() == ["keep.json", "keep.tar"]
     finally:
         other.stop()
 

@@ -75,17 +75,21 @@ class Journal:
         finding: Finding | None = None,
         proof: Proof | None = None,
     ) -> None:
-        """Note the last word on an order, in the log first."""
+        """Note the last word on an order, in the log first.
+
+        What the log has is the last word: said again after a failure, it is only told.
+
+        Raises:
+            OSError: it could not be written.
+
+        """
         with self._lock:
-            last = replace(
-                self._known[order.id],
-                stage=stage,
-                ahead=0,
-                ended=time.time(),
-                finding=finding,
-                proof=proof,
-            )
-            self._append(replace(last, lines=()))
+            last = self._known[order.id]
+            if not last.stage.over:
+                last = replace(
+                    last, stage=stage, ahead=0, ended=time.time(), finding=finding, proof=proof
+                )
+                self._append(replace(last, lines=()))
             self._tell(last)
             del self._known[order.id]
 
@@ -111,9 +115,14 @@ class Journal:
     def _append(self, progress: Progress) -> None:
         """Add one line; it is on the disk before anybody is told that the deploy is over."""
         line = (json.dumps(asdict(progress)) + "\n").encode()
-        handle = os.open(self._log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        try:
-            os.write(handle, line)
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        with self._log.open("ab", buffering=0) as file:
+            whole = file.tell()
+            try:
+                # A disk that fills up takes the beginning of a line, and says so at the next call.
+                while line:
+                    line = line[file.write(line) :]
+                os.fsync(file)
+            except OSError:
+                file.truncate(whole)
+                raise
+        self._log.chmod(0o644)

@@ -20,6 +20,8 @@ from workshop.deploys.failure import DeployFailed
 from workshop.deploys.images import policy as image_policy
 from workshop.deploys.images.fetch import Fetcher
 from workshop.deploys.proof.visit import visit
+from workshop.deploys.versions import server_full
+from workshop.disk import is_full
 from workshop.errors import BuildFailed, Conflict
 from workshop.health import HttpProbe, identity_problem
 from workshop.intake.orders import INSTRUCTOR, Finding, What
@@ -167,6 +169,8 @@ class Makers:
     @staticmethod
     def why_not_started(spec: ContainerSpec, error: WorkshopError) -> Finding:
         """Put into words why the engine did not start a container."""
+        if is_full(error.message):
+            return server_full(error.message)
         return explain(replace(evidence.about(spec), refusal=error.message))
 
     def warm(self, config: Config, starter: Path, relay: str) -> None:
@@ -283,6 +287,8 @@ def _final(config: Config) -> dict[str, str]:
 
 
 def _cannot_pull(reference: str, error: BuildFailed) -> Finding:
+    if is_full(error.message):
+        return server_full(error.message)
     return Finding(
         cause="no-such-image",
         message=f"There is no image {reference} on this server, and it cannot be pulled.",

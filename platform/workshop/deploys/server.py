@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from workshop.intake.orders import Finding
+
 LOOK_SECONDS = 0.05
 """Between two looks for orders; what a participant waits at most before anything happens."""
 BEAT_SECONDS = 1.0
@@ -98,6 +100,7 @@ class Server:
         self._relays = list(told.relays)
         self._boxes: dict[str, Box] = {}
         self._ended: list[Order] = []
+        self._untold: dict[str, Finding] = {}
         self._warmed: set[str] = set()
         self._lock = threading.Lock()
         self._beaten = 0.0
@@ -232,10 +235,14 @@ class Server:
                 self._relays.append(relay)
 
     def _fault(self, order: Order, words: str) -> None:
+        finding = versions.platform_fault(words)
         try:
-            self.journal.end(order, Stage.FAILED, finding=versions.platform_fault(words))
-        except (OSError, KeyError):
+            self.journal.end(order, Stage.FAILED, finding=finding)
+        except KeyError:
             traceback.print_exc()
+        except OSError:
+            # Its file stays until this is said, by this server or the next one.
+            self._untold[order.id] = finding
 
     def _stop_for(self, order: Order) -> Callable[[], bool]:
         def overtaken() -> bool:
@@ -246,9 +253,14 @@ class Server:
 
     def _collect(self) -> None:
         with self._lock:
-            ended, self._ended = self._ended, []
+            ended = list(self._ended)
         for order in ended:
+            if order.id in self._untold:
+                self.journal.end(order, Stage.FAILED, finding=self._untold[order.id])
+                del self._untold[order.id]
             _discard(self._boxes.pop(order.id), order.id)
+            with self._lock:
+                self._ended.remove(order)
         if ended:
             self.journal.forget_old()
 

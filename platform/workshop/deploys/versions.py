@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from workshop.deploys.failure import DeployFailed
+from workshop.disk import is_full
 from workshop.intake.orders import Finding
 
 if TYPE_CHECKING:
@@ -64,8 +65,22 @@ def gone(version: Deployment) -> Finding:
     )
 
 
+def server_full(words: str) -> Finding:
+    """Say that the server's disk takes nothing more."""
+    return Finding(
+        cause="server-full",
+        message="The server's disk is full, so nothing new can be made on it. The version before"
+        " this one is still live.",
+        evidence=(words[:400],),
+        next="Nothing is wrong with your app. Tell your instructor, who sees with `workshop doctor`"
+        " how much room there is; once there is some, deploy it again.",
+    )
+
+
 def refused(words: str) -> Finding:
     """Say that the engine would not create the container at all."""
+    if is_full(words):
+        return server_full(words)
     return Finding(
         cause="start-refused",
         message="The server could not start this version.",
@@ -95,6 +110,8 @@ def not_through_edge(problem: str) -> Finding:
 
 def platform_fault(words: str) -> Finding:
     """Say that the platform itself failed."""
+    if is_full(words):
+        return server_full(words)
     return Finding(
         cause="platform",
         message="The platform itself failed while it worked on this version.",

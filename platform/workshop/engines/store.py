@@ -12,6 +12,7 @@ from docker.errors import NotFound as DockerNotFound
 
 from workshop.deploys.images.policy import ImageFacts
 from workshop.deploys.images.store import NoSuchPlatform, PullRefused, RegistryAway
+from workshop.disk import is_full
 from workshop.engines.connection import (
     BUILD_SECONDS,
     CALL_SECONDS,
@@ -20,6 +21,7 @@ from workshop.engines.connection import (
     mapped,
 )
 from workshop.errors import EngineError, NotFound
+from workshop.labels import CONFIG_HASH, ROLE, Role
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -93,7 +95,9 @@ class DockerStore:
         marks = {**blank, **labels}
         before = self.image(tag)
         repository, _, version = tag.rpartition(":")
-        with mapped(), self._container(facts, tag, marks) as container:
+        # As what builds leave on the way: a server that is killed here finds it the next time.
+        passing = {**marks, ROLE: Role.BUILD.value, CONFIG_HASH: Role.BUILD.value}
+        with mapped(), self._container(facts, tag, passing) as container:
             made = self._slow.commit(
                 container,
                 repository,
@@ -138,6 +142,9 @@ def _named(reference: str) -> Iterator[None]:
         name = reference.partition("@")[0]
         said = exc.message.replace(name, "").replace(name.partition("/")[2], "")
         kind = next((kind for kind, words in _KINDS if words.search(said)), EngineError)
+        if is_full(said):
+            # The file that found no room may be called anything as well.
+            kind = EngineError
         raise kind(f"cannot pull {reference}: {exc.message}") from exc
 
 

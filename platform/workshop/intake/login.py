@@ -40,6 +40,7 @@ async def token(service: Service, ask: Ask) -> Reply:
     seat = authenticate(name, key, view, ask.peer, service.guesses)
     access = scopes.grant(seat, scopes.parse(wanted), view)
     if any("push" in item.actions for item in access):
+        await _check_disk(service)
         await _check_room(service, seat)
     service.log("token", seat=seat.name, access=[_shown(item) for item in access])
     signed = view.signer.token(seat.name, SERVICE, access, SECONDS)
@@ -70,6 +71,19 @@ async def _form(ask: Ask) -> tuple[str, str, list[str]]:
         )
     name, key = pair or (first("username"), first("password"))
     return name, key, form.get("scope", [])
+
+
+async def _check_disk(service: Service) -> None:
+    """Say before a push begins what the registry could only say without words, in the middle."""
+    left = await asyncio.to_thread(quota.too_little, service.options.storage)
+    if left:
+        service.log("no room for images", left=left)
+        raise Refused(
+            f"The server's disk has no room for another image, only for {left}. Your app goes on"
+            " as it is, and nothing is wrong with your image. Tell your instructor, and push"
+            " again once there is room.",
+            403,
+        )
 
 
 async def _check_room(service: Service, seat: Seat) -> None:

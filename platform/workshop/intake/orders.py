@@ -169,12 +169,18 @@ def place(directory: Path, order: Order, source: Path | None = None) -> None:
     """Hand an order over; ``source`` is a finished archive in the same directory, and is moved.
 
     Raises:
-        OSError: the disk is full, or the directory cannot be written.
+        OSError: the disk is full, or the directory cannot be written; nothing of it is left then.
 
     """
+    placed = directory / f"{order.id}.tar"
     if source is not None:
-        source.replace(directory / f"{order.id}.tar")
-    replace_whole(directory / f"{order.id}.json", json.dumps(asdict(order)) + "\n")
+        source.replace(placed)
+    try:
+        replace_whole(directory / f"{order.id}.json", json.dumps(asdict(order)) + "\n")
+    except OSError:
+        # Without its order nobody would ever look for it.
+        placed.unlink(missing_ok=True)
+        raise
 
 
 def tell(directory: Path, progress: Progress) -> None:

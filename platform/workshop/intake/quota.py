@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from workshop.intake.orders import DIGEST
+from workshop.intake.refusal import amount
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 _REPOSITORIES = "docker/registry/v2/repositories"
 _BLOBS = "docker/registry/v2/blobs/sha256"
 _SECONDS = 2.0
+_LEAST_BYTES = 64 * 1024 * 1024
+"""Less than that takes no image worth pushing, and orders and records lie on that disk as well."""
+_LEAST_FILES = 200
 _DEEPEST = 16
 
 
@@ -27,6 +31,15 @@ class Usage:
     bytes: int = 0
     whole: bool = True
     """Whether everything was counted within the time."""
+
+
+def too_little(storage: Path) -> str:
+    """Say what is left where there is no room for another image; empty where there is."""
+    found = os.statvfs(storage)
+    free = found.f_bavail * found.f_frsize
+    if found.f_files and found.f_favail < _LEAST_FILES:
+        return f"{found.f_favail} more files"
+    return amount(free) if free < _LEAST_BYTES else ""
 
 
 def usage(storage: Path, seat: str, clock: Callable[[], float] = time.monotonic) -> Usage:

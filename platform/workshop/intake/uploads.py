@@ -109,6 +109,10 @@ def sweep(inbox: Path) -> None:
     for path in inbox.glob(".*"):
         if path.suffix in {".body", ".tar", ".new"}:
             path.unlink(missing_ok=True)
+    # An archive is there before its order, and goes before it.
+    for path in inbox.glob("*.tar"):
+        if not path.with_suffix(".json").exists():
+            path.unlink(missing_ok=True)
 
 
 async def _content(service: Service, ask: Ask, name: str) -> AsyncGenerator[Seat | bytes, None]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from workshop.deploys.builds.steps import End, Ended
 from workshop.deploys.failure import DeployFailed
+from workshop.deploys.versions import server_full
+from workshop.disk import is_full
 from workshop.intake.orders import Finding
 from workshop.limits import show_memory
 
@@ -39,7 +42,7 @@ _HOST = re.compile(
 _PROCESSES = re.compile(
     r"Resource temporarily unavailable|[Cc]annot fork|can't start new thread|fork: retry"
 )
-_DISK = re.compile(r"File too large|No space left on device|File size limit exceeded")
+_DISK = re.compile(r"File too large|File size limit exceeded")
 _SIGNALS = {153: "File size limit exceeded"}
 """What a shell calls such a status, which it does only where it is asked to say something."""
 _MEMORY = re.compile(r"MemoryError|Cannot allocate memory|std::bad_alloc|JavaScript heap out of")
@@ -86,6 +89,8 @@ def unreadable(fault: Unreadable) -> DeployFailed:
 
 def not_placed(line: int, text: str, problem: str) -> DeployFailed:
     """Say that the engine would not unpack what a COPY brings."""
+    if is_full(problem):
+        return DeployFailed(server_full(problem))
     return _failed(
         "dockerfile",
         f"Line {line} of your Dockerfile cannot be carried out.",
@@ -167,9 +172,8 @@ def step(line: int, text: str, ended: Ended, limits: BuildLimits) -> DeployFaile
         return stopped(ended.end, limits, line, (text, *ended.tail[-SHOWN_LINES:]))
     said = "\n".join((*ended.tail, _SIGNALS.get(ended.status, "")))
     evidence = (f"line {line}: {text}", *ended.tail[-SHOWN_LINES:])
-    for pattern, end in ((_PROCESSES, End.PROCESSES), (_DISK, End.DISK), (_MEMORY, End.MEMORY)):
-        if pattern.search(said):
-            return stopped(end, limits, line, evidence)
+    if short := _short(said, limits, line, evidence):
+        return short
     if _PROXY_GONE.search(said):
         return _failed(
             "build-network",
@@ -196,6 +200,18 @@ def step(line: int, text: str, ended: Ended, limits: BuildLimits) -> DeployFaile
         evidence,
         hint,
     )
+
+
+def _short(
+    said: str, limits: BuildLimits, line: int, evidence: tuple[str, ...]
+) -> DeployFailed | None:
+    """Tell what there was too little of: of what a build may have, or of the server's own disk."""
+    if is_full(said):
+        return DeployFailed(replace(server_full(said), evidence=evidence))
+    for pattern, end in ((_PROCESSES, End.PROCESSES), (_DISK, End.DISK), (_MEMORY, End.MEMORY)):
+        if pattern.search(said):
+            return stopped(end, limits, line, evidence)
+    return None
 
 
 def _package(line: int, said: str, evidence: tuple[str, ...]) -> DeployFailed | None:

@@ -16,6 +16,8 @@ from workshop.deploys.images import policy as image_policy
 from workshop.deploys.images.layers import MOST_FILES, TooMuch, Unsound, Weight, weigh
 from workshop.deploys.images.remote import Remote, Repository, not_an_image
 from workshop.deploys.images.store import NoSuchPlatform, RegistryAway
+from workshop.deploys.versions import server_full
+from workshop.disk import is_full
 from workshop.errors import EngineError, NotFound
 from workshop.intake.orders import Finding
 from workshop.intake.tokens import REPOSITORY, SERVICE, Access
@@ -229,6 +231,8 @@ def _wait(seconds: float, stop: Callable[[], bool]) -> None:
 
 def _finding(exc: EngineError, order: Order, name: str) -> Finding:
     again, seen = f"docker push {name}", (exc.message,)
+    if is_full(exc.message):
+        return server_full(exc.message)
     if isinstance(exc, RegistryAway):
         return Finding(
             "registry-away",
