@@ -29,7 +29,7 @@ def rootfs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     binary = directory / "bin"
     binary.mkdir()
     shutil.copy(shutil.which("busybox", path="/bin:/usr/bin") or "", binary / "busybox")
-    for name in ("sh", "sleep", "echo", "cat", "id", "mount", "touch", "httpd"):
+    for name in ("sh", "sleep", "echo", "cat", "id", "mount", "touch", "httpd", "true"):
         (binary / name).symlink_to("busybox")
     archive = directory / "rootfs.tar"
     subprocess.run(["tar", "-C", str(directory), "-cf", str(archive), "bin"], check=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +13,7 @@ from workshop.engines.memory import MemoryEngine
 from workshop.errors import BuildFailed, EngineError, NotFound
 from workshop.labels import Role
 from workshop.observed import State
+from workshop.parts.wall import setter
 from workshop.specs import ImageSpec, NetworkSpec, Owner
 
 if TYPE_CHECKING:
@@ -168,6 +170,22 @@ def test_networks_of_others_are_known_as_taken(
     """A new workshop chooses around what is there."""
     assert SUBNET in engine.observe("somebody-else").taken_subnets
     assert SUBNET not in engine.observe(owner.workshop).taken_subnets
+
+
+def test_what_runs_once_leaves_nothing(engine: Engine, owner: Owner, base: str) -> None:
+    """Its status and output come back; it may run while another one of its name stands."""
+    spec = replace(setter(owner.workshop, base), command=("true", "show"))
+    standing = engine.create(spec, owner)
+
+    assert engine.once(spec, owner) == (0, "")
+    assert engine.once(spec, owner) == (0, "")
+    assert [item.id for item in engine.observe(owner.workshop).containers] == [standing]
+
+
+def test_what_runs_once_needs_its_image(engine: Engine, owner: Owner) -> None:
+    """The error is of the kind that says: it is not there."""
+    with pytest.raises(NotFound):
+        engine.once(setter(owner.workshop, f"{owner.workshop}/nothing:1"), owner)
 
 
 def test_leftovers_name_everything(

@@ -12,6 +12,7 @@ import tarfile
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Any
 
 import pytest
@@ -21,6 +22,7 @@ from workshop.engines import seccomp
 from workshop.engines.docker import DockerEngine
 from workshop.errors import BuildFailed, EngineUnreachable
 from workshop.labels import Role
+from workshop.parts.wall import setter
 from workshop.specs import ImageSpec
 
 if TYPE_CHECKING:
@@ -246,6 +248,20 @@ def test_names_of_one_image_removed_at_once_leave_nothing(
 
         there = {item["Id"] for item in engine._api.images(all=True)}
         assert not there & {image, child}
+
+
+def test_what_runs_once_tells_why_it_failed_and_leaves_nothing(
+    engine: DockerEngine, owner: Owner, base: str
+) -> None:
+    """What went wrong stands in what it wrote; a success is its output alone."""
+    says = "echo said; echo went wrong >&2; exit "
+    spec = replace(setter(owner.workshop, base), command=("sh", "-c", f"{says}3"))
+
+    status, output = engine.once(spec, owner)
+    # The two streams arrive in any order.
+    assert (status, set(output.splitlines())) == (3, {"said", "went wrong"})
+    assert engine.once(replace(spec, command=("sh", "-c", f"{says}0")), owner) == (0, "said\n")
+    assert engine.observe(owner.workshop).containers == ()
 
 
 def test_secrets_are_not_in_any_process_list(engine: DockerEngine, running: str) -> None:

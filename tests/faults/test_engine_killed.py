@@ -7,7 +7,11 @@ names the one it happened at.
 from __future__ import annotations
 
 import contextlib
+import json
 import random
+import signal
+import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,7 +22,6 @@ from tests.engines.private import PrivateEngine, lacking, private_engine, write_
 from workshop import roster as rosters
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -32,6 +35,18 @@ NAMES = ("ada", "bob", "carol", "dan", "eve", "fay")
 OWN = dict(zip(NAMES, NAMES, strict=True))
 SETTLE_SECONDS = 30.0
 DOWN = ("teardown", "--yes", "--keep-images")
+STREAM = f"""
+import json, urllib.request
+body = json.dumps({{"message": "word " * 200}}).encode()
+asked = urllib.request.Request(
+    "http://localhost:{PORT}/ada/chat", body, {{"Content-Type": "application/json"}}
+)
+with urllib.request.urlopen(asked, timeout=30) as answer:
+    print(answer.readline(), flush=True)
+    rest = answer.read()
+    print(rest.count(b'"word '), b"event: done" in rest)
+"""
+"""Reads an answer of some eight seconds, word by word."""
 ENGINE_KILLS = 2
 COMMAND_KILLS = 6
 
@@ -179,6 +194,60 @@ def test_restarted_engine_brings_everybody_back_by_itself(classroom: Classroom) 
     assert classroom.engine.containers() == before
     assert said == OWN
     assert classroom.run("status")[0] == 0
+
+
+def test_killed_engine_with_live_restore_costs_nobody_anything(classroom: Classroom) -> None:
+    """F09: seats, edge and streams outlive it, and the next engine takes them over as they are."""
+    before = lives(classroom.engine)
+    with live_restore(classroom.engine):
+        command = ["nsenter", f"--net={classroom.engine.namespace}", sys.executable, "-c", STREAM]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as visitor:
+            assert visitor.stdout is not None
+            assert visitor.stdout.readline()
+            classroom.engine.kill()
+            meanwhile = classroom.said()
+            classroom.engine.start()
+            running = visitor.poll() is None
+            words, _ = visitor.communicate(timeout=60)
+        said = classroom.must("provision")
+        after = lives(classroom.engine)
+
+        assert running, "the answer was over before the engine was back, so it proves nothing"
+        assert visitor.returncode == 0
+        assert words.split() == ["200", "True"]
+        assert meanwhile == classroom.said() == OWN
+        assert after == before
+        assert "nothing to do" in said
+        classroom.must("reset", "ada", "--yes")
+        assert classroom.said() == OWN
+
+
+def lives(engine: PrivateEngine) -> dict[str, str]:
+    """Map each container that runs to the moment it was started."""
+    with contextlib.closing(engine.client()) as client:
+        found = [client.inspect_container(item["Id"]) for item in client.containers()]
+    return {item["Id"]: item["State"]["StartedAt"] for item in found}
+
+
+@contextlib.contextmanager
+def live_restore(engine: PrivateEngine) -> Iterator[None]:
+    """Let containers outlive the engine for the length of the block."""
+    _settle(engine, wanted=True)
+    try:
+        yield
+    finally:
+        _settle(engine, wanted=False)
+
+
+def _settle(engine: PrivateEngine, *, wanted: bool) -> None:
+    (engine.directory / "daemon.json").write_text(json.dumps({"live-restore": wanted}), "ascii")
+    assert engine.process is not None
+    engine.process.send_signal(signal.SIGHUP)
+    deadline = time.monotonic() + SETTLE_SECONDS
+    with contextlib.closing(engine.client()) as client:
+        while client.info()["LiveRestoreEnabled"] is not wanted:
+            assert time.monotonic() < deadline, "the engine does not take its settings over"
+            time.sleep(0.05)
 
 
 def test_engine_killed_during_provision_leaves_what_the_next_one_mends(

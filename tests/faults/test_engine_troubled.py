@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import re
 import signal
+import socket
 import subprocess
 import time
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from tests.faults.fault_proxy import (
     Slow,
     Stall,
 )
+from tests.faults.odd_apps import CRASHES, DEAF, SILENT, UNWELL, instead
 
 from workshop import roster as rosters
 
@@ -255,6 +257,84 @@ def test_containerd_killed_comes_back_and_so_does_everybody(room: Class) -> None
     assert room.engine.containers() == before
 
 
+def test_teardown_killed_while_an_app_is_deaf_to_its_end_is_made_up_for_by_one_provision(
+    room: Class,
+) -> None:
+    """F48: the engine goes on to kill what the dead command named; the next one does not wait to see.
+
+    For three seconds more the app answers as if nothing were to happen to it.
+    """
+    with instead(room.engine, room.roster, {"dan": DEAF}):
+        room.must("provision")
+        before = ids(room)
+        room.proxy.befall()
+        with room.begin(*DOWN) as command:
+            while not any(f"{before['dan']}/stop" in request for request in room.proxy.requests):
+                assert command.poll() is None
+                time.sleep(0.005)
+            command.kill()
+
+        output = room.must("provision")
+        after = ids(room)
+        said = room.said()
+
+    assert "an interrupted command had begun to remove" in output
+    assert before["dan"] not in after.values()
+    assert said == OWN
+
+
+def ids(room: Class) -> dict[str, str]:
+    """Map everybody to the id of the container."""
+    with contextlib.closing(room.engine.client()) as client:
+        listed = client.containers(all=True)
+    return {item["Names"][0].rpartition("-")[2]: item["Id"] for item in listed}
+
+
+def test_provision_asks_no_nameserver(room: Class, tmp_path: Path) -> None:
+    """F35: the only nameserver never answers; whose images are here gets a class all the same."""
+    room.must(*DOWN)
+    resolver = tmp_path / "resolv.conf"
+    resolver.write_text("nameserver 127.0.0.9\noptions timeout:1 attempts:1\n", "ascii")
+    bind = f'mount --bind {resolver} /etc/resolv.conf && exec "$0" "$@"'
+    ahead = ("unshare", "--mount", "sh", "-c", bind)
+    silent = room.engine.inside(_never_answering, "127.0.0.9")
+    assert isinstance(silent, socket.socket)
+    with contextlib.closing(silent):
+        with room.engine.begin(room.roster, "provision", ahead=ahead) as command:
+            output, _ = command.communicate(timeout=120)
+        asked = _heard(silent)
+        # The control: in these surroundings a name is asked for there, and nowhere else.
+        word = [
+            *("nsenter", f"--net={room.engine.namespace}"),
+            *ahead,
+            "getent",
+            "hosts",
+            "example.org",
+        ]
+        unknown = subprocess.run(word, check=False, capture_output=True)
+
+        assert command.returncode == 0, output
+        assert asked == 0
+        assert unknown.returncode != 0
+        assert _heard(silent) > 0
+    assert room.said() == OWN
+
+
+def _never_answering(address: str) -> socket.socket:
+    found = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    found.bind((address, 53))
+    found.setblocking(False)
+    return found
+
+
+def _heard(silent: socket.socket) -> int:
+    count = 0
+    with contextlib.suppress(BlockingIOError):
+        while silent.recv(512):
+            count += 1
+    return count
+
+
 # -- the edge ---------------------------------------------------------------------------------
 
 
@@ -382,6 +462,38 @@ def test_one_bad_image_is_named_and_takes_nothing_from_anybody(room: Class) -> N
     assert pages["carol"][0] == 200
     room.must("provision")
     assert room.said() == OWN
+
+
+def test_broken_apps_are_named_each_with_its_fault_and_take_nothing_from_anybody(
+    room: Class,
+) -> None:
+    """F15, F16: one crashes again and again, one never listens, one is never well; Ada is served."""
+    before = room.engine.containers()
+    settings = room.roster.parent / ".env"
+    settings.write_text("WORKSHOP_READY_SECONDS=4\n", "utf-8")
+    settings.chmod(0o600)
+    ada = ids(room)["ada"]
+    with instead(room.engine, room.roster, {"bob": CRASHES, "carol": SILENT, "dan": UNWELL}):
+        code, output = room.run("provision")
+        status, table = room.run("status")
+        pages = {name: page(room, name) for name in NAMES}
+        still = ids(room)["ada"]
+        settings.unlink()
+
+    assert code == 1, output
+    assert re.search(r"bob.*exits at once: the database is not where I was told", output), output
+    assert re.search(r"carol.*does not answer on port 8000 after 4 s: nothing listens", output), (
+        output
+    )
+    assert re.search(r"dan.*after 4 s: /healthz answers 503", output), output
+    assert status == 1
+    assert re.search(r"bob +crashing", table), table
+    assert "1 of 4 live" in table
+    assert still == ada
+    assert [pages[name][0] for name in NAMES] == [200, 503, 503, 503]
+    assert all("This app is not answering" in pages[name][1] for name in ("bob", "carol"))
+    assert room.said() == OWN
+    assert room.engine.containers() == before, "everybody keeps the slot"
 
 
 def page(room: Class, name: str) -> tuple[int, str]:

@@ -139,7 +139,8 @@ for word, value in {
     "LAN": LAN,
 }.items():
     PROBE = PROBE.replace(f'"{word}"', f'"{value}"')
-_LOOKED_UP = 14
+_APPROVED, _OTHER, _LOOKED_UP = 3, 4, 14
+"""Places of some rows of the table."""
 NEIGHBOURS = """
 import json, socket, sys
 def opens(host):
@@ -343,6 +344,29 @@ def test_server_without_engine_puts_the_rules_back(town: Town) -> None:
     assert "-A FORWARD -j DOCKER-USER" in booted
 
 
+def test_kernel_that_leads_bridged_packets_past_the_firewall_is_told_by_every_command(
+    town: Town,
+) -> None:
+    """T26: with one setting of the kernel at 0, seats on one bridge do reach each other."""
+    there = places(town)
+    container, _ = there[seat(Mode.OPEN)]
+    neighbour = there[seat(Mode.OPEN, 2)][1]
+    setting = "net.bridge.bridge-nf-call-iptables"
+    town.run("sysctl", "-w", f"{setting}=0")
+    try:
+        reached = json.loads(town.inside(container, NEIGHBOURS, neighbour))
+        planned, said = town.workshop("plan"), town.workshop("provision")
+        kernel = {item["found"] for item in town.document("doctor") if item["verdict"] == "failed"}
+    finally:
+        town.run("sysctl", "-w", f"{setting}=1")
+
+    assert reached == [neighbour], "if nobody is reached now either, the next line proves nothing"
+    assert json.loads(town.inside(container, NEIGHBOURS, neighbour)) == []
+    assert f"{setting} is 0: seats can reach each other" in planned
+    assert f"{setting} is 0: seats can reach each other" in said
+    assert f"{setting} = 0: without it seats can reach each other" in kernel
+
+
 def test_mode_of_a_seat_changes_without_another_address(town: Town) -> None:
     """From open to none: the rules follow, and the seat stays where it was."""
     before = places(town)[seat(Mode.OPEN)][1]
@@ -358,6 +382,22 @@ def test_mode_of_a_seat_changes_without_another_address(town: Town) -> None:
     assert after == before, planned
     assert not any(reached)
     assert table(town) == TABLE
+
+
+def test_approved_hosts_that_change_hold_at_once(town: Town) -> None:
+    """The proxy lets through what the roster says now, and no longer what it said; no seat restarts."""
+    before = places(town)
+    text = town.roster.read_text("utf-8")
+    hosts = "[approved.example.org, inside.example.org]"
+    assert hosts in text
+    town.roster.write_text(text.replace(hosts, "[other.example.org]"), "utf-8")
+    said = town.workshop("provision")
+    container, address = places(town)[seat(Mode.APPROVED)]
+    bridge = ".".join([*address.split(".")[:3], "1"])
+    reached = json.loads(town.inside(container, PROBE, bridge, LAN, "x"))
+
+    assert places(town) == before, said
+    assert (reached[_APPROVED], reached[_OTHER]) == (False, True)
 
 
 def test_teardown_leaves_no_rule(town: Town) -> None:

@@ -14,6 +14,7 @@ from workshop import keyring, operations, state
 from workshop.errors import EngineError, InputError, WorkshopError
 from workshop.gateway import config
 from workshop.gateway.ledger import FILE, Ledger, Row
+from workshop.health import Answer
 from workshop.llm import keys
 from workshop.observed import State
 from workshop.status import status
@@ -342,6 +343,23 @@ def test_status_names_gateway_and_model(running: Workspace, next_command: Next) 
 
     found = status(next_command(running))
     assert found.gateway == "not answering"
+    assert not found.ok
+
+
+def test_status_says_why_the_gateway_answers_nobody(
+    running: Workspace, next_command: Next, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F40: a disk that is full below its books is the instructor's to mend."""
+
+    async def ask(address: str, port: int, path: str) -> Answer:
+        del address, port, path
+        said = b'{"status": "failing", "config": "", "ledger": "database or disk is full"}'
+        return Answer(503, {}, said)
+
+    monkeypatch.setattr(running.probe, "ask", ask)
+    found = status(next_command(running))
+
+    assert found.gateway == "failing: database or disk is full"
     assert not found.ok
 
 

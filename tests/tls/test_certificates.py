@@ -129,6 +129,15 @@ def test_chain_must_lead_to_somebody_known(authority: Pair, pair: Pair) -> None:
     assert "visitors must be told of Workshop class" in words
 
 
+def test_authority_that_cannot_be_read_hides_no_other(authority: Pair, pair: Pair) -> None:
+    """Bundles of real servers hold certificates that a library refuses, or will one day."""
+    leaf = certificates.leaf(pair.chain)
+    garbled = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+
+    assert certificates.end_problem(leaf, garbled + authority.chain) == (False, "")
+    assert certificates.end_problem(leaf, garbled)[0]
+
+
 def test_encrypted_key_is_told_how_to_be_opened(pair: Pair) -> None:
     """Nobody is there to type a password when the edge starts."""
     locked = openssl("pkcs8", "-topk8", "-passout", "pass:x", text=pair.key).stdout

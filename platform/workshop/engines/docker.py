@@ -19,7 +19,7 @@ from docker.types import IPAMConfig, IPAMPool, Mount
 
 from workshop import host, labels
 from workshop.audit import Facts
-from workshop.engines import alterations, builder, execution, seccomp, terminal, walls
+from workshop.engines import addresses, alterations, builder, execution, seccomp, terminal, walls
 from workshop.engines.base import STOP_SECONDS, EngineInfo
 from workshop.engines.connection import (
     BUILD_SECONDS,
@@ -280,6 +280,8 @@ class DockerEngine:
             try:
                 self._api.start(container_id)
             except APIError as exc:
+                if addresses.TAKEN in str(exc.explanation):
+                    raise addresses.taken(self._api, container_id) from exc
                 if "paused" not in str(exc.explanation):
                     raise
                 self._api.unpause(container_id)

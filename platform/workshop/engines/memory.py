@@ -41,7 +41,8 @@ class MemoryEngine:
     ``calls`` records every verb that changes something; ``alterations`` says what a careless hand
     changed, by container; ``pullable`` names the images a fetch
     finds; ``broken`` maps a verb and a name, such as ``("start", "class-ada")``, to the error it
-    ends in. ``firewall`` are the lines its host's firewall has: a test may take some out.
+    ends in. ``firewall`` are the lines its host's firewall has: a test may take some out; ``root``
+    is the directory it says it keeps everything in.
     """
 
     has_kernel = False
@@ -55,13 +56,14 @@ class MemoryEngine:
         self._networks: dict[str, tuple[NetworkSpec, ObservedNetwork, str]] = {}
         self._held: dict[str, _Held] = {}
         self.firewall: list[str] = []
+        self.root = "/"
         self._ids = itertools.count(1)
         self._lock = threading.RLock()
 
     # -- looking ------------------------------------------------------------------------------
 
     def info(self) -> EngineInfo:
-        return EngineInfo("memory", "1", "memory://", cpus=2, memory=8 << 30, root="/")
+        return EngineInfo("memory", "1", "memory://", cpus=2, memory=8 << 30, root=self.root)
 
     def observe(self, workshop: str, references: Sequence[str] = ()) -> Observed:
         with self._lock:
