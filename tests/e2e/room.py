@@ -39,7 +39,7 @@ class Class:
             capture_output=True,
             text=True,
             check=False,
-            timeout=300,
+            timeout=600,
         )
         assert done.returncode == status, (
             f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"

@@ -17,7 +17,7 @@ from tests.e2e.afternoon import Afternoon, Provider, live_through
 if TYPE_CHECKING:
     from workshop.engines.docker import DockerEngine
 
-pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(900)]
 
 ALLOWED = {
     # what:             where it may stand, as regular expressions of places

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from workshop.engines.docker import DockerEngine
 
-pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(900)]
 
 PEOPLE = ("ada", "al", "alan", "grace")
 ROSTER = """\

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from workshop.engines.docker import DockerEngine
 
-pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(900)]
 
 DOCKER = "/usr/bin/docker"
 PEOPLE = ("ada", "bob", "carl", "grace")
@@ -486,7 +486,8 @@ def test_command_and_server_killed_in_the_middle_of_a_deploy_lose_nothing(room: 
     """Who waited is gone, and so is the server while a version starts; one provision ends it."""
     slow = app("second wind", before="import time; time.sleep(2)")
     tag = room.build("grace", slow, f"{room.name}-instructor:1")
-    before, neighbours = room.version("grace"), room.containers()
+    before, server = room.version("grace"), room.containers()["serve"]
+    standing = room.docker("ps", "--all", "--quiet", "--no-trunc").split()
     with subprocess.Popen(
         [sys.executable, "-m", "workshop", "deploy", "grace", "--image", tag],
         cwd=room.directory,
@@ -499,7 +500,7 @@ def test_command_and_server_killed_in_the_middle_of_a_deploy_lose_nothing(room: 
             assert command.poll() is None
             time.sleep(0.01)
         command.kill()
-    room.docker("kill", neighbours["serve"])
+    room.docker("kill", server)
     assert room.version("grace") == before
 
     assert room.json("provision")["ok"]
@@ -512,7 +513,7 @@ def test_command_and_server_killed_in_the_middle_of_a_deploy_lose_nothing(room: 
     assert "second wind" in room.get("/grace/")[2]
     assert room.json("deploys", "grace", "--last", "1")[0]["stage"] == "live"
     after = room.containers()
-    assert all(after[name] == neighbours[name] for name in ("ada", "bob", "carl", "edge"))
+    assert {after[name] for name in ("ada", "bob", "carl", "edge")} <= set(standing)
     room.docker("rmi", tag)
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from workshop.engines.docker import DockerEngine
 
-pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(900)]
 
 PEOPLE = ("ada", "bob", "grace")
 """Who chats; hedy's key is bound to her seat."""

@@ -57,7 +57,7 @@ def lacking() -> str:
 
 @dataclass(frozen=True)
 class Disk:
-    """A file system of an engine's own, which may be filled: ext4 in a file, by a loop device."""
+    """A file system of an engine's own, which may be filled: ext4 in a file, or one in memory."""
 
     size: int
     """Bytes; only what is written takes room."""
@@ -141,15 +141,23 @@ class PrivateEngine:
             self._mount(self.disk)
 
     def _mount(self, disk: Disk) -> None:
+        self.root.mkdir(exist_ok=True)
+        if not _has_loops():
+            # In memory, which is bounded alike and takes layers as well.
+            options = f"size={disk.size},nr_inodes={disk.files}"
+            subprocess.run(["mount", "-t", "tmpfs", "-o", options, "disk", self.root], check=True)
+        else:
+            self._mount_file(disk)
+        assert self.root.is_mount(), "nothing may be filled that is not a mount of our own"
+
+    def _mount_file(self, disk: Disk) -> None:
         if not self._image.exists():
             with self._image.open("wb") as file:
                 file.truncate(disk.size)
             # Nothing is kept back for root, who is who runs the engine.
             options = ["-q", "-F", "-m", "0", "-N", str(disk.files)]
             subprocess.run(["mkfs.ext4", *options, self._image], check=True)
-        self.root.mkdir(exist_ok=True)
         subprocess.run(["mount", "-o", "loop", self._image, self.root], check=True)
-        assert self.root.is_mount(), "nothing may be filled that is not a mount of our own"
 
     def start(self) -> None:
         """Start the engine and return once it answers."""
@@ -407,6 +415,12 @@ async def _whoami(port: int, name: str) -> str:
         return ""
     said = answer.json() if answer.status == 200 else None
     return str(said.get("participant", "")) if isinstance(said, dict) else ""
+
+
+def _has_loops() -> bool:
+    """Whether this machine can mount a file; a machine inside another may have no device for it."""
+    done = subprocess.run(["losetup", "--find"], capture_output=True, check=False)
+    return done.returncode == 0 and Path(done.stdout.decode().strip()).is_block_device()
 
 
 def _facts(item: dict[str, object]) -> tuple[str, str]:

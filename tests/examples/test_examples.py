@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from workshop.engines.docker import DockerEngine
 
-pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(900)]
 
 ROSTER = """\
 workshop:
@@ -41,6 +41,8 @@ participants:
   - {{name: page, source: examples/static}}
   - {{name: ada, source: participant_template, dockerfile: Dockerfile.streamlit}}
 """
+PATIENCE = 150
+"""Seconds for a page of half a processor, on a machine that other tests share."""
 PAGES = {"flask": "/flask/", "gradio": "/gradio/", "page": "/page/", "ada": "/ada/ui/"}
 """Each seat's page; the template's own at /ada/ has tests of its own."""
 MEBIBYTES_AT_REST = {"flask": 64, "gradio": 192, "page": 16, "ada": 96}
@@ -203,7 +205,7 @@ def lengths_until(page: Any, selector: str, last_word: str) -> list[int]:
             seen.append(len(text))
         return "echo" in text and last_word in text
 
-    WebDriverWait(page, 40, poll_frequency=0.02).until(grown)
+    WebDriverWait(page, PATIENCE, poll_frequency=0.02).until(grown)
     return seen
 
 
@@ -226,7 +228,7 @@ def test_browser_chat_grows_and_stays_under_the_prefix(
 
     page = browser()
     page.get(f"http://localhost:{room.port}{PAGES[name]}")
-    WebDriverWait(page, 40).until(lambda p: p.find_elements(By.CSS_SELECTOR, field))
+    WebDriverWait(page, PATIENCE).until(lambda p: p.find_elements(By.CSS_SELECTOR, field))
     page.find_element(By.CSS_SELECTOR, field).send_keys(
         "alpha beta gamma delta epsilon zeta eta theta omega", Keys.ENTER
     )
@@ -254,18 +256,18 @@ def test_browser_document_added_in_streamlit_is_answered_from(
     page = browser()
     page.get(f"http://localhost:{room.port}/ada/ui/")
     chooser = "[data-testid=stFileUploaderDropzoneInput], input[type=file]"
-    WebDriverWait(page, 40).until(lambda p: p.find_elements(By.CSS_SELECTOR, chooser))
+    WebDriverWait(page, PATIENCE).until(lambda p: p.find_elements(By.CSS_SELECTOR, chooser))
     page.find_element(By.CSS_SELECTOR, chooser).send_keys(str(document))
-    WebDriverWait(page, 20).until(lambda p: "quokka.txt" in p.page_source)
+    WebDriverWait(page, PATIENCE).until(lambda p: "quokka.txt" in p.page_source)
     page.find_element(By.CSS_SELECTOR, "[data-testid=stFormSubmitButton] button").click()
     chosen = "[data-testid=stMultiSelect]"
-    WebDriverWait(page, 20).until(
+    WebDriverWait(page, PATIENCE).until(
         lambda p: "quokka.txt" in p.find_element(By.CSS_SELECTOR, chosen).text
     )
     page.find_element(By.CSS_SELECTOR, "[data-testid=stChatInput] textarea").send_keys(
         "How heavy is the quokka?", Keys.ENTER
     )
-    WebDriverWait(page, 40).until(
+    WebDriverWait(page, PATIENCE).until(
         lambda p: p.find_elements(By.CSS_SELECTOR, "[data-testid=stExpander]")
     )
     listed = json.loads(room.get("/ada/documents")[2])["documents"]

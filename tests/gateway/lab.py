@@ -81,7 +81,7 @@ def write_config(directory: Path, config: Config) -> None:
     new.rename(directory / FILE)
 
 
-def until(condition: Callable[[], Any], seconds: float = 5.0) -> Any:
+def until(condition: Callable[[], Any], seconds: float = 15.0) -> Any:
     """Wait until something is so."""
     end = time.monotonic() + seconds
     while not (found := condition()):

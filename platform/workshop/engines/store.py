@@ -92,7 +92,8 @@ class DockerStore:
         if facts is None:
             raise NotFound(f"no image {reference}")
         blank = dict.fromkeys((key for key in facts.labels if key.startswith(OWN)), "")
-        marks = {**blank, **labels}
+        # What the container says on the way must not stay in the image, which takes its labels.
+        marks = {**blank, CONFIG_HASH: "", **labels}
         before = self.image(tag)
         repository, _, version = tag.rpartition(":")
         # As what builds leave on the way: a server that is killed here finds it the next time.
