@@ -153,14 +153,18 @@ class Fake:
         if not self.watching:
             await behaviour(exchange)
             return exchange.keep
-        watcher = asyncio.create_task(_closed(reader))
+        watcher, left = asyncio.create_task(_closed(reader)), False
         try:
             await behaviour(exchange)
+        except ConnectionError:
+            # Writing may find out before the watcher does.
+            left = True
+            raise
         finally:
-            watcher.cancel()
-            if watcher.done() and not watcher.cancelled():
+            if left or watcher.done():
                 self.closed += 1
                 exchange.keep = False
+            watcher.cancel()
         return exchange.keep
 
     async def stop(self, server: asyncio.Server) -> None:
