@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import typer
 
-from workshop import labels, roster
+from workshop import labels, operations, roster, starting
 from workshop.cli import app, classroom, deploys, models, seats, secrets, server
+from workshop.engines.memory import MemoryEngine
 from workshop.errors import InputError
 from workshop.settings import Settings
+from workshop.workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,6 +57,31 @@ def sections(text: str) -> dict[str, str]:
 def without_code(text: str) -> str:
     """Drop fenced blocks: what stands in them is neither a link nor a heading."""
     return re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+# -- the tour of README ---------------------------------------------------------------------------
+
+
+def test_plan_of_the_tour_is_what_the_command_prints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every step, its cause and what it waits for; tags change with what images are made of."""
+    for name in [name for name in os.environ if name.startswith("WORKSHOP_")]:
+        monkeypatch.delenv(name)
+    people = tmp_path / "people.csv"
+    people.write_text("name\nada\ngrace\nalan\n", "utf-8")
+    starting.init(tmp_path / "my-class", name=None, people=people)
+    work = Workspace(tmp_path / "my-class/participants.yaml", MemoryEngine)
+    readme = (ROOT / "README.md").read_text("utf-8")
+    shown = readme.partition("\n$ workshop plan\n")[2].partition("\n```")[0]
+
+    # An engine in memory has no kernel, whose firewall could be looked at.
+    planned = str(operations.plan(work)).replace("no rules seen yet", "no rules")
+    assert _without_tags(shown) == _without_tags(planned)
+
+
+def _without_tags(text: str) -> str:
+    return re.sub(r":[0-9a-f]{12}:", ":TAG:", text.strip())
 
 
 # -- commands and options -------------------------------------------------------------------------
