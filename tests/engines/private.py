@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import docker
+import pytest
 
 from tests import layers
 from workshop import starting
@@ -53,6 +54,14 @@ def lacking() -> str:
         return "a private engine needs root"
     missing = [tool for tool in _TOOLS if shutil.which(tool) is None]
     return f"a private engine needs {', '.join(missing)}" if missing else ""
+
+
+def require(request: pytest.FixtureRequest) -> None:
+    """Skip with the reason where no private engine can run, or fail under --require-docker."""
+    if reason := lacking():
+        if request.config.getoption("--require-docker"):
+            pytest.fail(f"--require-docker: {reason}")
+        pytest.skip(reason)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.deploys.test_build import CMD, TOP, pack
 from tests.deploys.test_egress import ALLOWED, INSIDE, Way, images, start_parts, wait_for_proxy
-from tests.engines.private import PrivateEngine, lacking, private_engine
+from tests.engines.private import PrivateEngine, private_engine, require
 
 from workshop import labels
 from workshop.deploys.builds.build import BuildJob, build
@@ -130,10 +130,7 @@ def town(
     request: pytest.FixtureRequest, docker_engine: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Town]:
     """Build it all in a namespace of its own."""
-    if reason := lacking():
-        if request.config.getoption("--require-docker"):
-            pytest.fail(f"--require-docker: {reason}")
-        pytest.skip(reason)
+    require(request)
     name, directory = f"t{uuid.uuid4().hex[:10]}", tmp_path_factory.mktemp("probe")
     with (
         images(docker_engine, name) as (base, tag),

@@ -14,7 +14,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.engines.private import Disk, lacking
+from tests.engines.private import Disk, require
 from tests.faults.full_engine import DOCKERFILE, Class, provisioned
 from tests.faults.room import APP
 from tests.small_disk import fill, make_room, take_all, use_up_files
@@ -49,10 +49,7 @@ def standing(
 ) -> Iterator[Class]:
     """Provision two; ``docker_engine`` is where their images are built."""
     del docker_engine
-    if reason := lacking():
-        if request.config.getoption("--require-docker"):
-            pytest.fail(f"--require-docker: {reason}")
-        pytest.skip(reason)
+    require(request)
     with provisioned(tmp_path_factory.mktemp("full"), NAMES, PORT, DISK) as found:
         yield found
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.engines.private import PrivateEngine, lacking, private_engine, write_class
+from tests.engines.private import PrivateEngine, private_engine, require, write_class
 
 from workshop import roster as rosters
 
@@ -95,10 +95,7 @@ def moments(count: int, seconds: float) -> list[float]:
 def engine(request: pytest.FixtureRequest, docker_engine: DockerEngine) -> Iterator[PrivateEngine]:
     """Run a private engine; ``docker_engine`` is where its images are built."""
     del docker_engine
-    if reason := lacking():
-        if request.config.getoption("--require-docker"):
-            pytest.fail(f"--require-docker: {reason}")
-        pytest.skip(reason)
+    require(request)
     with private_engine() as started:
         yield started
 

@@ -15,7 +15,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.engines.private import PrivateEngine, lacking, private_engine, write_class
+from tests.engines.private import PrivateEngine, private_engine, require, write_class
 
 from workshop import roster as rosters
 from workshop import service, state
@@ -40,10 +40,7 @@ PATIENCE = 120.0
 def engine(request: pytest.FixtureRequest, docker_engine: DockerEngine) -> Iterator[PrivateEngine]:
     """Run a private engine; ``docker_engine`` is where its images are built."""
     del docker_engine
-    if reason := lacking():
-        if request.config.getoption("--require-docker"):
-            pytest.fail(f"--require-docker: {reason}")
-        pytest.skip(reason)
+    require(request)
     with private_engine(default_bridge=True) as started:
         yield started
 

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.engines.private import lacking
+from tests.engines.private import require
 from tests.faults import town as towns
 from tests.faults.town import APPROVED, LAN, METADATA, METADATA_6, OTHER, Town
 
@@ -156,10 +156,7 @@ def town(
     request: pytest.FixtureRequest, docker_engine: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Town]:
     """Provision eight seats, two of each mode, in a town of its own."""
-    if reason := lacking():
-        if request.config.getoption("--require-docker"):
-            pytest.fail(f"--require-docker: {reason}")
-        pytest.skip(reason)
+    require(request)
     with towns.town(tmp_path_factory.mktemp("town")) as made:
         made.roster = write_class(tmp_path_factory.mktemp("class"))
         made.engine.take_images(made.roster)
