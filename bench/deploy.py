@@ -49,6 +49,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "platform"), str(ROOT)]
 
 from tests.engines.private import private_engine  # noqa: E402 - after the path
+from tests.ports import free_port  # noqa: E402
 
 from workshop import context  # noqa: E402 - after the path
 from workshop.engines.docker import DockerEngine  # noqa: E402
@@ -155,8 +156,7 @@ class Room:
 
     def write(self) -> None:
         """Write roster and template."""
-        with socket.create_server(("", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.run("init", ".")
         people = "".join(f"  - p{number}\n" for number in range(self.seats))
         (self.directory / "participants.yaml").write_text(

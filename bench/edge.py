@@ -20,7 +20,6 @@ import os
 import random
 import re
 import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -30,9 +29,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "platform"))
+sys.path[:0] = [str(ROOT / "platform"), str(ROOT)]
 
-from workshop.proxy.render import render  # noqa: E402 - the source tree is not installed here
+from tests.ports import free_port  # noqa: E402 - the source tree is not installed here
+
+from workshop.proxy.render import render  # noqa: E402
 from workshop.proxy.routes import Edge, Limits, Route  # noqa: E402
 
 UNBOUNDED = Limits(requests_per_second=1_000_000, burst=1_000_000, connections=30_000)
@@ -91,14 +92,6 @@ class Arm:
     worker: int
     rates: list[float] = field(default_factory=list)
     per_cpu: list[float] = field(default_factory=list)
-
-
-def free_port() -> int:
-    """Find a port nobody listens on, on any loopback address."""
-    with socket.socket() as probe:
-        probe.bind(("0.0.0.0", 0))  # noqa: S104 - the stand-in seats are 300 loopback addresses
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def start(stack: contextlib.ExitStack, configuration: Path, core: str) -> int:

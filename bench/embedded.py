@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
-import socket
 import statistics
 import subprocess
 import sys
@@ -24,6 +23,10 @@ from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from tests.ports import free_port  # noqa: E402 - after the path
+
 QUESTIONS = ("What is the capital of France?", "What did I just ask you?")
 
 
@@ -91,9 +94,8 @@ def main() -> None:
     options.add_argument("--rounds", type=int, default=3)
     chosen = options.parse_args()
     names = [f"p{number:03d}" for number in range(chosen.seats)]
-    with tempfile.TemporaryDirectory() as place, socket.create_server(("", 0)) as free:
-        port = free.getsockname()[1]
-        free.close()
+    port = free_port()
+    with tempfile.TemporaryDirectory() as place:
         directory = Path(place)
         workshop(directory, "init", ".", "--name", "bench-embedded")
         people = "".join(f"  - {name}\n" for name in names)

@@ -21,7 +21,6 @@ import json
 import os
 import random
 import secrets
-import socket
 import statistics
 import subprocess
 import sys
@@ -34,9 +33,11 @@ from typing import Any
 import httpx2
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "platform"))
+sys.path[:0] = [str(ROOT / "platform"), str(ROOT)]
 
-from workshop.gateway import ledger  # noqa: E402 - the source tree is not installed here
+from tests.ports import free_port  # noqa: E402 - the source tree is not installed here
+
+from workshop.gateway import ledger  # noqa: E402
 from workshop.gateway.config import (  # noqa: E402
     FILE,
     PREFIX,
@@ -74,14 +75,6 @@ def seat(name: str, budget: Budget | None = None, pace: Pace = PACE) -> Seat:
     """Describe a participant."""
     key_hash = hashlib.sha256(key(name).encode()).hexdigest()
     return Seat(name, f"{name}-1", key_hash, budget=budget or Budget(), pace=pace)
-
-
-def free_port() -> int:
-    """Find a port nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def run(

@@ -31,9 +31,11 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "platform"))
+sys.path[:0] = [str(ROOT / "platform"), str(ROOT)]
 
-from workshop import operations  # noqa: E402 - after the path
+from tests.ports import free_port  # noqa: E402 - the source tree is not installed here
+
+from workshop import operations  # noqa: E402
 from workshop.engines.docker import DockerEngine, _marks  # noqa: E402
 from workshop.health import fetch  # noqa: E402
 from workshop.plan import make_plan  # noqa: E402
@@ -154,8 +156,7 @@ def command(directory: Path, *arguments: str) -> float:
 
 def classroom(directory: Path, seats: int) -> Workspace:
     """Write a roster of ``seats`` people into ``directory``."""
-    with socket.create_server(("", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     people = "".join(f"  - p{number}\n" for number in range(seats))
     path = directory / "participants.yaml"
     path.write_text(

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from tests.cli.test_cli import workshop
 from tests.conftest import TruthfulProbe
+from tests.ports import free_port
 from workshop import operations, service, workspace
 from workshop.cli.main import app
 from workshop.engines.memory import MemoryEngine
@@ -40,9 +41,7 @@ NAMES = service.unit_names("class")
 @pytest.fixture
 def place(directory: Path) -> Path:
     """Make a class that rehearses with a certificate of its own."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    (directory / "participants.yaml").write_text(ROSTER % port)
+    (directory / "participants.yaml").write_text(ROSTER % free_port())
     return directory
 
 

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests.ports import free_port
 from workshop.deploys.proof.addresses import leaves
 from workshop.deploys.proof.escapes import (
     in_cookie,
@@ -552,9 +553,7 @@ def test_problem_says_why_there_is_no_proof(name: str, words: str, tmp_path: Pat
 
 def test_edge_that_is_not_there_is_a_problem_and_no_error() -> None:
     """A visit never raises."""
-    import lab
-
-    port = lab.free_port()
+    port = free_port()
     place = Place("http", "localhost", "/ada")
     proof = visit(place=place, edge=("127.0.0.1", port), address="127.0.0.1", port=port)
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.ports import free_port
 from workshop.deploys.diagnosis.candidate import Superseded, await_ready, start_refused
 from workshop.deploys.diagnosis.evidence import ContainerState, Listening
 from workshop.deploys.failure import DeployFailed
@@ -76,9 +77,7 @@ class App:
     """A little app that listens from when it is told to."""
 
     def __init__(self) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = free_port()
         self.whoami: dict[str, str] = {"participant": "ada", "version": "v7"}
         self.status = 200
         self.began = 0.0

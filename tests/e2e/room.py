@@ -6,13 +6,13 @@ import contextlib
 import http.client
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests import layers
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -96,8 +96,7 @@ def provisioned(
 
     """
     layers.base(engine)
-    with socket.create_server(("", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     name = f"{name}-{os.getpid()}"
     room = Class(directory, name, port)
     fill(directory)

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import time
 from dataclasses import dataclass, field, replace
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import docker
 from tests.faults import killing
+from tests.ports import free_port
 
 from tests import layers
 from workshop import apply as applying
@@ -102,8 +102,7 @@ class Room:
         self.home = directory / ".workshop"
         self.heard = Heard()
         self._asked = 0.0
-        with socket.create_server(("", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         app = directory / "participant_template"
         app.mkdir(parents=True)
         (app / "Dockerfile").write_text(DOCKERFILE)

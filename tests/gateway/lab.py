@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import socket
 import threading
 import time
 from dataclasses import dataclass, field, replace
@@ -204,11 +203,3 @@ class Lab:
             return [dict(row) for row in with_names.execute("select * from requests order by id")]
         finally:
             with_names.close()
-
-
-def free_port() -> int:
-    """Find a port nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -11,7 +11,8 @@ import pytest
 
 from tests.gateway import fake
 from tests.gateway.fake import good
-from tests.gateway.lab import Lab, free_port, until, upstream
+from tests.gateway.lab import Lab, until, upstream
+from tests.ports import free_port
 from workshop.gateway.config import Model
 
 if TYPE_CHECKING:

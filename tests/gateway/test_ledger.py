@@ -20,7 +20,8 @@ import pytest
 
 from tests import small_disk
 from tests.gateway.fake import good
-from tests.gateway.lab import Lab, free_port, key_of, seat, until, write_config
+from tests.gateway.lab import Lab, key_of, seat, until, write_config
+from tests.ports import free_port
 from workshop.gateway.config import Budget, Window
 from workshop.gateway.ledger import FILE, Ledger, LedgerError, Row, Totals, sums, totals
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import lab as laboratory
 import pytest
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +29,7 @@ def lab(
     where nobody listens at the first.
     """
     directory = tmp_path_factory.mktemp("edge")
-    edge = laboratory.edge_for({**ports, "down": laboratory.free_port()}, directory)
+    edge = laboratory.edge_for({**ports, "down": free_port()}, directory)
     if request.param == "green":
         edge = laboratory.moved(edge)
     with laboratory.running(edge, directory) as started:

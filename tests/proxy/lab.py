@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.ports import free_port
 
 from workshop.proxy.render import render
 from workshop.proxy.routes import Edge, Limits, Route
@@ -133,14 +134,6 @@ def nginx_binary() -> str:
     if found is None:
         pytest.fail("nginx is not installed; scripts/ensure-test-tools installs it")
     return found
-
-
-def free_port() -> int:
-    """Find a port nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def write(edge: Edge, directory: Path) -> Path:

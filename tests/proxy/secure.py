@@ -22,7 +22,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from lab import PATIENCE, Lab, Reply, free_port
+from lab import PATIENCE, Lab, Reply
+from tests.ports import free_port
 
 from workshop.proxy.routes import Edge, Tls
 

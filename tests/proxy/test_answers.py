@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import lab as laboratory
 import pytest
 from lab import Lab, Reply
+from tests.ports import free_port
 
 from workshop.proxy.render import fingerprint
 from workshop.proxy.routes import Limits
@@ -308,7 +309,7 @@ def test_seat_over_its_connections_answers_429_and_neighbours_serve(
 
 def test_log_tells_the_seat_and_no_secret(ports: dict[str, int], tmp_path: Path) -> None:
     """One JSON object a line: the raw path, the seat it belongs to, never a query."""
-    edge = laboratory.edge_for({**ports, "down": laboratory.free_port()}, tmp_path)
+    edge = laboratory.edge_for({**ports, "down": free_port()}, tmp_path)
     secret = "s3cr3t"  # noqa: S105 - a canary
     cases = {
         f'/alice/a"b?{secret}': ('/alice/a"b', "alice", "200"),

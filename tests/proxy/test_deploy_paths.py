@@ -16,6 +16,7 @@ import lab as laboratory
 import pytest
 from lab import GENEROUS
 from test_routing import random_targets
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +33,7 @@ SERVED = re.compile(rb"(registry|intake) (\S*)")
 def ways(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """Run the edge in front of stand-ins for both, on a loopback address of their own."""
     directory = tmp_path_factory.mktemp("ways")
-    ports = {name: laboratory.free_port() for name in ("registry", "intake")}
+    ports = {name: free_port() for name in ("registry", "intake")}
     with (
         laboratory.apps(["ada"]) as seats,
         laboratory.apps([f"{name}@{LOOPBACK}:{port}" for name, port in ports.items()]),
@@ -217,8 +218,8 @@ def test_upload_over_the_limit_is_refused_before_it_is_sent(ways: Lab) -> None:
 
 def test_services_that_are_away_are_reported_in_plain_words(tmp_path: Path) -> None:
     """Docker tries again by itself; people read that nothing was lost."""
-    edge = laboratory.edge_for({"ada": laboratory.free_port()}, tmp_path)
-    ports = {name: laboratory.free_port() for name in ("registry", "intake")}
+    edge = laboratory.edge_for({"ada": free_port()}, tmp_path)
+    ports = {name: free_port() for name in ("registry", "intake")}
     with laboratory.running(replace(edge, **addresses(ports)), tmp_path) as away:
         of_registry = [away.get(path) for path in ("/v2/", "/v2/token?a=b")]
         of_intake = away.get("/deploy/ada")
@@ -316,7 +317,7 @@ def test_layer_of_50_megabytes_is_passed_on_as_it_comes(tmp_path: Path) -> None:
         f"PATCH /v2/ada/app/blobs/uploads/1?{STATE} HTTP/1.1\r\nHost: localhost\r\n"
         "Transfer-Encoding: chunked\r\n\r\n"
     )
-    edge = laboratory.edge_for({"ada": laboratory.free_port()}, tmp_path)
+    edge = laboratory.edge_for({"ada": free_port()}, tmp_path)
     with taking(24 * MB) as taker:
         edge = replace(edge, registry=f"{LOOPBACK}:{taker.port}")
         with laboratory.running(edge, tmp_path) as lab, lab.connect() as connection:

@@ -18,6 +18,7 @@ from lab import SEATS, Lab, Limits
 from secure import Http2
 from test_answers import CANARY, assert_page
 from test_routing import BORDERS, CORPUS, random_targets
+from tests.ports import free_port
 
 from workshop.proxy.routes import Edge
 from workshop.routing import Routing
@@ -34,7 +35,7 @@ def build(
     ports: dict[str, int], directory: Path, routing: Routing, limits: Limits = laboratory.GENEROUS
 ) -> Edge:
     """Describe an edge whose seats have hosts, and stand at their second address."""
-    everybody = {**ports, DOWN: laboratory.free_port()}
+    everybody = {**ports, DOWN: free_port()}
     edge = laboratory.edge_for(everybody, directory, limits)
     return laboratory.moved(replace(edge, routing=routing))
 
@@ -342,7 +343,7 @@ def test_websocket_passes_at_a_host(alone: Lab) -> None:
 
 def test_switch_moves_a_host_between_two_versions(ports: dict[str, int], tmp_path: Path) -> None:
     """The same file as for the path: the next request goes to the other address."""
-    port = laboratory.free_port()
+    port = free_port()
     route = laboratory.Route("ada", "127.0.0.4", port, green="127.0.0.5")
     edge = replace(laboratory.edge_for({}, tmp_path), routing=Routing.SUBDOMAIN, routes=(route,))
     apps = laboratory.apps([f"blue@127.0.0.4:{port}", f"green@127.0.0.5:{port}"])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import lab as laboratory
 import pytest
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,8 +88,8 @@ def test_request_that_is_too_large_is_refused_in_the_apis_words(models: Lab) -> 
 
 def test_gateway_that_is_away_is_reported_in_the_apis_words(tmp_path: Any) -> None:
     """The official client reads the sentence, and knows when to come back."""
-    edge = laboratory.edge_for({"ada": laboratory.free_port()}, tmp_path)
-    edge = replace(edge, gateway=f"127.0.0.1:{laboratory.free_port()}")
+    edge = laboratory.edge_for({"ada": free_port()}, tmp_path)
+    edge = replace(edge, gateway=f"127.0.0.1:{free_port()}")
     with laboratory.running(edge, tmp_path) as away:
         reply = away.get("/llm/v1/models")
 

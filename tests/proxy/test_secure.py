@@ -15,6 +15,7 @@ import pytest
 import secure
 from lab import Reply
 from secure import HOST, Http2, SecureLab
+from tests.ports import free_port
 
 from workshop.proxy.render import fingerprint
 from workshop.proxy.routes import Edge, Tls
@@ -30,7 +31,7 @@ CANARY = "zzcanaryzz"
 def safe(ports: dict[str, int], tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureLab]:
     """Run an edge with a certificate, and a port that leads to it."""
     directory = tmp_path_factory.mktemp("safe")
-    edge = laboratory.edge_for({**ports, "down": laboratory.free_port()}, directory)
+    edge = laboratory.edge_for({**ports, "down": free_port()}, directory)
     tls = secure.certificate(directory, HOST, "localhost")
     with secure.running(secure.secured(edge, directory, tls, redirect=True), directory) as started:
         yield started

@@ -10,6 +10,7 @@ import pytest
 import secure
 from secure import HOST, Http2, SecureLab, batches
 from test_routing import BORDERS, CORPUS, crossing, random_targets
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +25,7 @@ LEGITIMATE = [
 def safe(ports: dict[str, int], tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureLab]:
     """Run an edge with a certificate, whose seats have two addresses and stand at the second."""
     directory = tmp_path_factory.mktemp("frames")
-    edge = laboratory.edge_for({**ports, "down": laboratory.free_port()}, directory)
+    edge = laboratory.edge_for({**ports, "down": free_port()}, directory)
     edge = secure.secured(edge, directory, secure.certificate(directory, HOST, "localhost"))
     edge = laboratory.moved(edge)
     with secure.running(edge, directory) as started:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests import layers
-from tests.proxy.lab import free_port
+from tests.ports import free_port
 from tests.template_files.files import COMPOSE, TEMPLATE, breakages, copy_app, read_yaml
 from workshop.limits import MIB, Limits
 

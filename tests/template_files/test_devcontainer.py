@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.proxy.lab import free_port
+from tests.ports import free_port
 from tests.template_files.files import DEVCONTAINER, copy_app, read_jsonc
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.ports import free_port
 from tests.proxy.lab import edge_for, running
-from tests.tls.authority import Authority, authority, free_port
+from tests.tls.authority import Authority, authority
 from workshop.errors import CertificateRefused
 from workshop.health import fetch
 from workshop.proxy.routes import Tls
