@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import socket
 import ssl
+import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests import layers
-from tests.tls.authority import authority, free_port
+from tests.ports import free_port
+from tests.tls.authority import authority
 from workshop import operations, starting, teardown
 from workshop.errors import CertificateRefused
+from workshop.labels import Role
 from workshop.tls import acme, certificates, renewal, store, supply
 from workshop.workspace import Workspace
 
@@ -63,6 +66,15 @@ class Class:
             self.said.append(getattr(event, "message", ""))
 
         return Workspace(self.roster, lambda: self.engine, emit=note)
+
+    def in_edge(self, script: str) -> str:
+        """Run a script beside nginx; what it says, in one line."""
+        seen = self.engine.observe(self.roster.parent.name)
+        edge = seen.container(Role.EDGE, "edge")
+        assert edge is not None
+        status, output = self.engine.run(edge.id, ["sh", "-c", script])
+        assert status == 0, output
+        return " ".join(output.split())
 
     def shown(self, trusted: str = "") -> str:
         """Ask the edge for its certificate as a visitor does, and verify it where told whom."""
@@ -133,6 +145,31 @@ def test_class_is_certified_and_renewed_while_it_runs(stage: Class) -> None:
     assert forced.changed
     assert stage.shown() != first
     assert list((stage.command().directories.edge / "acme").iterdir()) == []
+
+
+def test_renewal_ends_when_no_worker_shows_the_old_one_any_more(stage: Class) -> None:
+    """On a busy server a worker of before may be slow to leave, and take connections until then."""
+    stage.acme()
+    assert renewal.provision(stage.command()).ok
+    before, gone = stage.shown(), threading.Event()
+    workers = "$(grep -lsz 'worker process$' /proc/[0-9]*/cmdline | tr -dc '0-9\\n')"
+    held = stage.in_edge(f"echo {workers}; kill -STOP {workers}")
+
+    def let_go() -> None:
+        while stage.shown() == before:
+            gone.wait(0.05)
+        gone.wait(1.0)
+        gone.set()
+        stage.in_edge(f"kill -CONT {held}")
+
+    late = threading.Thread(target=let_go)
+    late.start()
+    renewal.renew(stage.command(), force=True)
+    waited = gone.is_set()
+    late.join()
+
+    assert waited
+    assert before not in {stage.shown() for _ in range(20)}
 
 
 def test_refusal_takes_nothing_down_and_the_authority_is_left_alone(stage: Class) -> None:

@@ -33,6 +33,17 @@ KEPT_RELEASES = 3
 SUM = ".sum"
 """In a release, the sum of its files: whether somebody changed one is seen without rendering."""
 _PAUSE = 0.01
+_RELOAD = """\
+old=$(grep -lsz 'worker process$' /proc/[0-9]*/cmdline)
+kill -HUP 1 || exit
+until=$(($(date +%%s) + %d))
+while [ "$old" ] && grep -qsz 'worker process$' $old && [ "$(date +%%s)" -lt $until ]; do
+    sleep 0.02
+done
+"""
+"""Reload, and wait until no worker of before takes a connection any more: it then calls itself
+``worker process is shutting down``. The first answer of a new worker proves no more than that
+there are some (https://nginx.org/en/docs/control.html#reconfiguration)."""
 
 
 class Publisher:
@@ -105,9 +116,10 @@ class Publisher:
             raise PublishFailed(f"nginx refuses the new configuration: {output.strip()}")
         before = self._current()
         self._switch(fingerprint)
+        deadline = time.monotonic() + RELOAD_SECONDS
         try:
             _reload(engine, edge_id)
-            asyncio.run(self._serving(fingerprint))
+            asyncio.run(self._serving(fingerprint, deadline))
         except (PublishFailed, EngineError):
             if before and before != fingerprint:
                 self._switch(before)
@@ -124,8 +136,7 @@ class Publisher:
         said = answer.json()
         return said.get("config") if isinstance(said, dict) else None
 
-    async def _serving(self, fingerprint: str) -> None:
-        deadline = time.monotonic() + RELOAD_SECONDS
+    async def _serving(self, fingerprint: str, deadline: float) -> None:
         while await self.loaded() != fingerprint:
             if time.monotonic() > deadline:
                 raise PublishFailed(
@@ -179,11 +190,11 @@ def _holds(directory: Path, files: Mapping[str, str]) -> bool:
 
 
 def _reload(engine: Engine, edge_id: str) -> None:
-    """Let nginx read its configuration again, by a signal from inside the container.
+    """Let nginx read its configuration again, by a signal from inside the container, and settle.
 
     The engine takes a signal sent through its own API for a wish to stop, and no longer starts
     the edge again after a crash or a reboot (https://github.com/moby/moby/issues/41302).
     """
-    status, output = engine.run(edge_id, ["sh", "-c", "kill -HUP 1"])
+    status, output = engine.run(edge_id, ["sh", "-c", _RELOAD % RELOAD_SECONDS])
     if status:
         raise PublishFailed(f"nginx cannot be told to reload: {output.strip()}")
