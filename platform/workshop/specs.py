@@ -24,7 +24,7 @@ PORT = 8000
 """TCP port every seat listens on."""
 SEAT_USER = "10001:10001"
 SECRETS_PLACE = "/run/secrets"
-HARDENING = 2
+HARDENING = 3
 """Number of the set of flags that every container gets beside its specification. It is part of each
 container's hash: whoever tightens a flag raises it, and what has the older ones is replaced."""
 NO_NETWORK = "none"

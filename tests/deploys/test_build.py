@@ -639,11 +639,8 @@ def test_step_is_walled_in(yard: Yard) -> None:
     assert privileges == "no-new-privileges:true"
     assert all("io_uring" not in profile for profile in calls)
     assert config["Memory"] == config["MemorySwap"] == 64 * MIB
-    assert (config["PidsLimit"], config["NanoCpus"], config["NetworkMode"]) == (
-        32,
-        1_000_000_000,
-        "none",
-    )
+    assert (config["PidsLimit"], config["NetworkMode"]) == (32, "none")
+    assert (config["CpuPeriod"], config["CpuQuota"]) == (5_000, 5_000)
     assert not config["Privileged"]
     assert not config["Devices"]
     assert not config["Binds"]

@@ -69,7 +69,7 @@ def test_seat_runs_behind_every_flag(engine: DockerEngine, running: str) -> None
     assert (config["CpuShares"], config["OomScoreAdj"]) == (1024, 500)
     assert config["PidsLimit"] == 32
     assert config["Memory"] == config["MemorySwap"] == 16 << 20
-    assert config["NanoCpus"] == 500_000_000
+    assert (config["CpuPeriod"], config["CpuQuota"]) == (10_000, 5_000)
     assert config["Init"] is True
     assert config["ShmSize"] == 16 << 20
     assert config["Tmpfs"] == {"/tmp": "rw,noexec,nosuid,nodev,size=32m,nr_inodes=2000"}

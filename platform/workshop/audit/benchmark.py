@@ -78,7 +78,7 @@ def _cpu(it: Subject) -> Iterator[str]:
         yield "no shares"
     elif it.role is Role.SEAT and shares > _USUAL_SHARES:
         yield f"{shares} shares"
-    if it.role is Role.SEAT and not it.host.get("NanoCpus"):
+    if it.role is Role.SEAT and not (it.host.get("CpuQuota") and it.host.get("CpuPeriod")):
         yield "no limit"
 
 

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 _UPDATED = {
     "Memory": "mem_limit",
     "MemorySwap": "memswap_limit",
-    "NanoCpus": "nano_cpus",
+    "CpuPeriod": "cpu_period",
+    "CpuQuota": "cpu_quota",
     "PidsLimit": "pids_limit",
     "CpuShares": "cpu_shares",
     "RestartPolicy": "restart_policy",
     # Nothing sets these; `docker update` can.
+    "NanoCpus": "",
     "BlkioWeight": "",
-    "CpuPeriod": "",
-    "CpuQuota": "",
     "CpuRealtimePeriod": "",
     "CpuRealtimeRuntime": "",
     "CpusetCpus": "",

@@ -27,7 +27,7 @@ from docker.utils import decode_json_header
 from docker.utils.socket import frames_iter
 
 from workshop.deploys.builds.steps import Call, End, Ended, Kind, Parent, Room, Watch
-from workshop.engines import seccomp
+from workshop.engines import seccomp, walls
 from workshop.engines.connection import (
     BUILD_SECONDS,
     CALL_SECONDS,
@@ -147,8 +147,8 @@ class DockerSteps:
             pids_limit=room.limits.pids,
             mem_limit=room.limits.memory,
             memswap_limit=room.limits.memory,
-            nano_cpus=int(room.limits.cpus * 1_000_000_000) or None,
             cpu_shares=_SHARES,
+            **walls.processors(room.limits.cpus),
             oom_score_adj=_OOM,
             shm_size="16m",
             ulimits=[

@@ -28,6 +28,11 @@ _SHARES = {Role.EDGE: 8192, Role.GATEWAY: 4096}
 """How the processors are divided when all are wanted: what everybody's requests pass comes first.
 Seats have what the server's other programs have; with less, a good neighbour waits longest."""
 _USUAL_SHARES = 1024
+_QUANTUM = 5_000
+"""Microseconds of a processor the kernel hands out at once (sched_cfs_bandwidth_slice_us). Who has
+no more than this in a period never runs on all processors at the same moment: docs/adr/0015."""
+_PERIODS = (5_000, 100_000)
+"""Shortest and longest period in microseconds; the longest is the engine's own."""
 
 
 def flags(spec: ContainerSpec, api: str) -> dict[str, Any]:
@@ -42,8 +47,8 @@ def flags(spec: ContainerSpec, api: str) -> dict[str, Any]:
         "pids_limit": spec.limits.pids,
         "mem_limit": spec.limits.memory,
         "memswap_limit": spec.limits.memory,
-        "nano_cpus": int(spec.limits.cpus * 1_000_000_000) or None,
         "cpu_shares": _SHARES.get(spec.role, _USUAL_SHARES),
+        **processors(spec.limits.cpus),
         "oom_score_adj": _SEAT_OOM if spec.role is Role.SEAT else None,
         "shm_size": "16m",
         "tmpfs": {TMP: _TMP_OPTIONS},
@@ -55,6 +60,17 @@ def flags(spec: ContainerSpec, api: str) -> dict[str, Any]:
         "restart_policy": {"Name": "no" if spec.ends else "unless-stopped"},
         "dns": list(spec.dns) or None,
     }
+
+
+def processors(cpus: float) -> dict[str, int]:
+    """Give what the engine must be told so that a container uses so many cores; 0 is no bound.
+
+    In the usual 100 ms, half a core may take both of two processors for 25, and neighbours wait.
+    """
+    if not cpus:
+        return {}
+    period = min(max(round(_QUANTUM / cpus), _PERIODS[0]), _PERIODS[1])
+    return {"cpu_period": period, "cpu_quota": round(period * cpus)}
 
 
 def process(spec: ContainerSpec) -> dict[str, Any]:
