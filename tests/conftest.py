@@ -248,6 +248,7 @@ def browser(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable
             *("--disable-dev-shm-usage", f"--user-data-dir={tmp_path / 'chromium'}"),
         ):
             options.add_argument(flag)
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
         started.append(webdriver.Chrome(options=options, service=Service(driver)))
         return started[-1]
 

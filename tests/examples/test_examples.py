@@ -185,6 +185,10 @@ def test_flask_bad_question_is_refused(room: Class, body: str) -> None:
     connection.close()
 
 
+RESOURCES = """return performance.getEntriesByType('resource').filter(
+    entry => entry.responseStatus != 200).map(entry => [entry.name, entry.responseStatus])"""
+
+
 def loaded(page: Any) -> list[str]:
     """Return the address of everything the page in the browser has loaded so far."""
     script = "return performance.getEntriesByType('resource').map(entry => entry.name)"
@@ -209,6 +213,33 @@ def lengths_until(page: Any, selector: str, last_word: str) -> list[int]:
     return seen
 
 
+def visited(page: Any, address: str, selector: str) -> None:
+    """Load a page until what makes it up is there; who sees nothing for a long time loads it again.
+
+    A page of fifty modules stays empty for ever when one of them does not come.
+    """
+    from selenium.common.exceptions import TimeoutException
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    said: list[Any] = []
+    for _ in range(2):
+        page.get(address)
+        try:
+            WebDriverWait(page, PATIENCE / 2).until(
+                lambda p: p.find_elements(By.CSS_SELECTOR, selector)
+            )
+        except TimeoutException:
+            said += [
+                page.page_source[:300],
+                page.execute_script(RESOURCES),
+                page.get_log("browser"),
+            ]
+        else:
+            return
+    pytest.fail(f"{address} does not come: {said}")
+
+
 @pytest.mark.browser
 @pytest.mark.parametrize(
     ("name", "field", "answer"),
@@ -224,11 +255,9 @@ def test_browser_chat_grows_and_stays_under_the_prefix(
     """A visitor asks, sees the answer grow, and the page loads nothing from elsewhere."""
     from selenium.webdriver.common.by import By
     from selenium.webdriver.common.keys import Keys
-    from selenium.webdriver.support.wait import WebDriverWait
 
     page = browser()
-    page.get(f"http://localhost:{room.port}{PAGES[name]}")
-    WebDriverWait(page, PATIENCE).until(lambda p: p.find_elements(By.CSS_SELECTOR, field))
+    visited(page, f"http://localhost:{room.port}{PAGES[name]}", field)
     page.find_element(By.CSS_SELECTOR, field).send_keys(
         "alpha beta gamma delta epsilon zeta eta theta omega", Keys.ENTER
     )
@@ -254,9 +283,8 @@ def test_browser_document_added_in_streamlit_is_answered_from(
     document = tmp_path / "quokka.txt"
     document.write_text("The quokka of Rottnest Island weighs about three kilograms.\n")
     page = browser()
-    page.get(f"http://localhost:{room.port}/ada/ui/")
     chooser = "[data-testid=stFileUploaderDropzoneInput], input[type=file]"
-    WebDriverWait(page, PATIENCE).until(lambda p: p.find_elements(By.CSS_SELECTOR, chooser))
+    visited(page, f"http://localhost:{room.port}/ada/ui/", chooser)
     page.find_element(By.CSS_SELECTOR, chooser).send_keys(str(document))
     WebDriverWait(page, PATIENCE).until(lambda p: "quokka.txt" in p.page_source)
     page.find_element(By.CSS_SELECTOR, "[data-testid=stFormSubmitButton] button").click()
