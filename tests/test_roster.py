@@ -153,6 +153,19 @@ def test_roster_many_faults_are_all_named(parse: Callable[[str], Roster]) -> Non
         pytest.param(HEAD + "participants: [a]", "1 characters", id="B21-short"),
         pytest.param(HEAD + f"participants: [{'a' * 33}]", "33 characters", id="B21-long"),
         pytest.param(HEAD + f"participants: [{'a' * 10000}]", "10000 characters", id="B21-huge"),
+        *[
+            pytest.param(
+                f"workshop: {{name: class, network: {value}}}\n" + ONE,
+                "/21 or larger",
+                id=f"long-{at}",
+            )
+            for at, value in enumerate(["A" * 5000, "1." * 5000])
+        ],
+        pytest.param(
+            HEAD + f"participants: [{{name: ada, image: {'a' * 5000}}}]",
+            "expected an image",
+            id="long-image",
+        ),
         pytest.param(HEAD + "participants: ['007']", "must start with a letter", id="B22"),
         pytest.param(HEAD + "participants: [[a]]", "found a list", id="B23-list"),
         pytest.param(HEAD + "participants: [{name: [a]}]", "found a list", id="B23-nested"),

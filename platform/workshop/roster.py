@@ -38,6 +38,9 @@ _IMAGE = re.compile(
     r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*)*"
     r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@sha256:[0-9a-f]{64})?"
 )
+_LONGEST_IMAGE = 255 + 1 + 128 + len("@sha256:") + 64
+"""A name, a tag and a digest (https://github.com/distribution/reference)."""
+_LONGEST_NETWORK = len("255.255.255.255/32")
 _SECRET_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _DOCKERFILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _EMAIL = re.compile(r"[^\s@<>,;\"]+@[^\s@<>,;\"]+\.[^\s@<>,;\"]+")
@@ -512,7 +515,7 @@ def _parse_body(text: str) -> int:
 
 
 def _parse_image(text: str) -> str:
-    if not _IMAGE.fullmatch(text):
+    if not _IMAGE.fullmatch(text) or len(text) > _LONGEST_IMAGE:
         raise ValueError(f"{text[:80]!a}; expected an image such as registry.example.org/ada:2")
     if ":" not in text.rsplit("/", 1)[-1]:
         raise ValueError(f"{text!r} has no tag; name a version, such as {text}:2")
@@ -524,7 +527,8 @@ def _parse_network(text: str) -> str:
     try:
         network = ipaddress.IPv4Network(text)
     except ValueError as exc:
-        raise ValueError(f"{exc}; {expected}") from None
+        told = exc if len(text) <= _LONGEST_NETWORK else f"{text[:40]!r}"
+        raise ValueError(f"{told}; {expected}") from None
     if not network.is_private or network.prefixlen > 21 or network.prefixlen < 8:  # noqa: PLR2004
         raise ValueError(f"{text!r}; {expected}")
     return text
