@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import ForeignKey, Row, UniqueConstraint, delete, event, func, select
+from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -145,16 +146,18 @@ def switch_on_foreign_keys(connection: Any, _: object) -> None:  # noqa: ANN401 
 async def find_or_add(
     session: AsyncSession, browser: str, name: str, question: str
 ) -> Conversation:
-    """Return the conversation, marked as used just now."""
-    conversation = await session.scalar(
-        select(Conversation).where(Conversation.browser == browser, Conversation.name == name)
+    """Return the conversation, marked as used just now.
+
+    One statement does both: two questions at the same moment make one conversation.
+    """
+    now = datetime.now(UTC)
+    row = insert(Conversation).values(browser=browser, name=name, title=question[:80], updated=now)
+    found = await session.scalars(
+        row.on_conflict_do_update(
+            index_elements=["browser", "name"], set_={"updated": now}
+        ).returning(Conversation)
     )
-    if conversation is None:
-        conversation = Conversation(browser=browser, name=name, title=question[:80])
-        session.add(conversation)
-    conversation.updated = datetime.now(UTC)
-    await session.flush()
-    return conversation
+    return found.one()
 
 
 async def forget_oldest_lines(session: AsyncSession, conversation_id: int) -> None:

@@ -120,6 +120,18 @@ def test_history_two_first_questions_at_once_are_both_kept(past: History) -> Non
     assert {row.name for row in run(past.conversations("me"))} == {"a", "b"}
 
 
+def test_history_first_questions_of_one_conversation_at_once_are_all_kept(past: History) -> None:
+    """Two windows of one browser, or an impatient finger: nobody's answer is lost."""
+    questions = [str(number) for number in range(20)]
+
+    async def ask_all() -> None:
+        await asyncio.gather(*(past.remember("me", "a", Exchange(q, "a")) for q in questions))
+
+    asyncio.run(ask_all())
+
+    assert {line.question for line in run(past.recall("me", "a"))} == set(questions)
+
+
 def test_conversations_are_listed_opened_and_deleted(client: TestClient) -> None:
     """The page sees what its browser did, latest first."""
     headers = {"X-Browser": "me"}

@@ -137,6 +137,15 @@ def test_hung_engine_ends_every_command_in_time(room: Class) -> None:
     assert room.said() == OWN
 
 
+def test_engine_is_asked_for_its_version_with_the_short_patience_alone(room: Class) -> None:
+    """F11: a client that waits ten minutes for builds would wait as long for this question."""
+    room.proxy.befall(Rule(Stall(), "GET", "/version", skip=1, times=None))
+
+    room.must("status")
+
+    assert room.proxy.befallen == []
+
+
 def test_engine_that_hangs_on_the_way_is_given_up_once(room: Class) -> None:
     """F11: four seats are under way; nobody waits thirty seconds for each."""
     room.must(*DOWN)

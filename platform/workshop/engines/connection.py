@@ -78,12 +78,19 @@ def forget_image(client: docker.APIClient, reference: str) -> None:
         client.remove_image(reference)
 
 
-def connect(base_url: str | None, seconds: int) -> docker.APIClient:
-    """Open a client of the engine's API; ``seconds`` is the longest silence of one call."""
+def connect(
+    base_url: str | None, seconds: int, like: docker.APIClient | None = None
+) -> docker.APIClient:
+    """Open a client of the engine's API; ``seconds`` is the longest silence of one call.
+
+    The engine is asked for the version to speak, unless another client has done so already: one
+    with a long patience would have it for this first question too.
+    """
+    version = "auto" if like is None else like.api_version
     there: Any = kwargs_from_env() if base_url is None else {"base_url": base_url}
     with mapped():
         return _PatientClient(
-            timeout=seconds, max_pool_size=MAX_CONNECTIONS, version="auto", **there
+            timeout=seconds, max_pool_size=MAX_CONNECTIONS, version=version, **there
         )
 
 

@@ -74,7 +74,7 @@ class DockerSteps:
     def __init__(self, *, base_url: str | None = None) -> None:
         # Its stubs leave some of what is called here without types.
         self._api: Any = connect(base_url, CALL_SECONDS)
-        self._slow: Any = connect(base_url, BUILD_SECONDS)
+        self._slow: Any = connect(base_url, BUILD_SECONDS, self._api)
 
     def close(self) -> None:
         """Give the connections back."""

@@ -50,7 +50,7 @@ class DockerStore:
 
     def __init__(self, *, base_url: str | None = None) -> None:
         self._api = connect(base_url, CALL_SECONDS)
-        self._slow = connect(base_url, BUILD_SECONDS)
+        self._slow = connect(base_url, BUILD_SECONDS, self._api)
 
     def close(self) -> None:
         """Give the connections back."""
