@@ -27,10 +27,7 @@ clean-demo: setup ## Remove everything make demo created
 	@echo "==> Tearing down participants.yaml"
 	@$(VENV)/workshop teardown --roster participants.yaml --yes
 
-test: setup engine test-tools lint ## Run every check and every test; a missing part fails, none is skipped
-	@echo "==> Testing the participant template"
-	@$(VENV)/python -m pytest -p tests.no_skips participant_template/tests
-	@echo "==> Testing everything, with the real engine, nginx and Chromium"
+test: setup engine test-tools ## Run every check and every test; a missing part fails, none is skipped
 	@scripts/run-tests
 
 check: setup lint ## Run the checks and the tests that need no engine
