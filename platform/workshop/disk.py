@@ -21,6 +21,10 @@ _SAID = re.compile(r"no space left on device|disk quota exceeded", re.IGNORECASE
 """How the kernel's words arrive where an engine passes them on."""
 
 
+_MANY_FILES = 100_000
+"""More than one installation of packages brings."""
+
+
 @dataclass(frozen=True)
 class Room:
     """What is free where a path lies, and how much there is in all."""
@@ -46,6 +50,17 @@ def room(place: Path) -> Room | None:
         return None
     unit = found.f_frsize
     return Room(found.f_bavail * unit, found.f_blocks * unit, found.f_favail, found.f_files)
+
+
+def may_have_been_full(place: Path, most: int) -> bool:
+    """Whether somebody who may write ``most`` bytes can have filled the disk of ``place``.
+
+    Who is refused may have tidied up since, so that there is some room again.
+    """
+    found = room(place)
+    if found is None:
+        return True
+    return found.free < most or bool(found.most_files and found.files < _MANY_FILES)
 
 
 def is_full(words: str) -> bool:

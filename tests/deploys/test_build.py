@@ -281,8 +281,8 @@ def test_hostile_archive_is_refused_unread(
         ),
         (
             "OSError: [Errno 28] No space left on device",
-            "server-full",
-            "The server's disk is full",
+            "build-disk",
+            "more than fits where it writes",
         ),
         (
             "BlockingIOError: [Errno 11] Resource temporarily unavailable",
@@ -727,6 +727,15 @@ def test_hog_ends_with_its_cause_within_seconds(yard: Yard, cause: str) -> None:
     assert {tag for image in yard.images() for tag in image["RepoTags"] or ["<none>"]} == {
         yard.base
     }
+
+
+@pytest.mark.engine
+def test_full_place_in_memory_is_not_taken_for_the_servers_disk(yard: Yard) -> None:
+    """The kernel has the same words for both; only one of them is the participant's to mend."""
+    finding = yard.fail("RUN dd if=/dev/zero of=/dev/shm/big bs=1M")
+
+    assert finding.cause == "build-disk"
+    assert "/dev/shm holds 16 MiB" in finding.next
 
 
 @pytest.mark.engine

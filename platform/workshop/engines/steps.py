@@ -17,6 +17,7 @@ import re
 import threading
 import time
 from collections import deque
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
@@ -26,6 +27,7 @@ from docker.types import LogConfig, Ulimit
 from docker.utils import decode_json_header
 from docker.utils.socket import frames_iter
 
+from workshop import disk
 from workshop.deploys.builds.steps import Call, End, Ended, Kind, Parent, Room, Watch
 from workshop.engines import seccomp, walls
 from workshop.engines.connection import (
@@ -231,7 +233,7 @@ class DockerSteps:
             self._kill(container)
             output.join()
             return Ended(end, tail=tuple(output.tail))
-        return self._ended(container, job, output)
+        return self._ended(container, job, output, watch.disk)
 
     def _follow(self, container: str, output: _Output, watch: Watch) -> End:
         next_look, crowded = time.monotonic() + _LOOK_SECONDS, 0
@@ -255,18 +257,24 @@ class DockerSteps:
             next_look = time.monotonic() + _LOOK_SECONDS
         return End.EXIT
 
+    def _root(self) -> Path:
+        with mapped():
+            return Path(self._api.info()["DockerRootDir"])
+
     def _processes(self, container: str) -> int:
         with mapped():
             raw = self._api.stats(container, stream=False, one_shot=True)
         return int((raw.get("pids_stats") or {}).get("current") or 0)
 
-    def _ended(self, container: str, job: str, output: _Output) -> Ended:
+    def _ended(self, container: str, job: str, output: _Output, most: int) -> Ended:
         with mapped():
             raw = self._api.exec_inspect(job)
         status = raw["ExitCode"]
         tail = tuple(output.tail)
         if status == 0:
             return Ended(End.EXIT, 0, tail)
+        if disk.is_full("\n".join(tail)) and disk.may_have_been_full(self._root(), most):
+            return Ended(End.ENGINE_FULL, status, tail)
         # Whether the kernel has killed for memory is only told of a container that has ended.
         self._kill(container)
         with mapped():

@@ -205,9 +205,15 @@ def step(line: int, text: str, ended: Ended, limits: BuildLimits) -> DeployFaile
 def _short(
     said: str, limits: BuildLimits, line: int, evidence: tuple[str, ...]
 ) -> DeployFailed | None:
-    """Tell what there was too little of: of what a build may have, or of the server's own disk."""
+    """Tell what there was too little of that a build may have."""
     if is_full(said):
-        return DeployFailed(replace(server_full(said), evidence=evidence))
+        return _failed(
+            "build-disk",
+            f"Line {line} of your Dockerfile writes more than fits where it writes.",
+            evidence,
+            "The server's disk has room: /dev/shm holds 16 MiB in a build, and whatever is mounted "
+            "has a size of its own. Write below /tmp or in the project instead.",
+        )
     for pattern, end in ((_PROCESSES, End.PROCESSES), (_DISK, End.DISK), (_MEMORY, End.MEMORY)):
         if pattern.search(said):
             return stopped(end, limits, line, evidence)
@@ -260,7 +266,9 @@ def _network(line: int, said: str, evidence: tuple[str, ...]) -> DeployFailed:
 def stopped(
     end: End, limits: BuildLimits, line: int = 0, evidence: tuple[str, ...] = ()
 ) -> DeployFailed:
-    """Say which limit ended the build."""
+    """Say which limit ended the build, or that the server's own disk did."""
+    if end is End.ENGINE_FULL:
+        return DeployFailed(replace(server_full(""), evidence=evidence))
     where = f" in line {line} of your Dockerfile" if line else ""
     what, meant, following = {
         End.MEMORY: (

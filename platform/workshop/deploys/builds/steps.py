@@ -25,6 +25,8 @@ class End(StrEnum):
     PROCESSES = "processes"
     OUTPUT = "output"
     STOPPED = "stopped"
+    ENGINE_FULL = "engine full"
+    """By itself, for want of room on the engine's own disk, which is nobody's fault."""
 
 
 class Kind(StrEnum):
