@@ -74,6 +74,8 @@ def teardown(work: Workspace, *, keep_images: bool = False) -> Receipt:
         with removals.noted(directory, work.emit) as emit:
             tools = Tools(work.engine, work.probe, publisher, keys, files, work.settings, emit)
             report = applying.apply(made, Desired(owner), tools)
+            if not keep_images:
+                work.engine.remove_nameless(name)
         if observed.wall and not firewall.image_of(observed, name):
             firewall.remove_by_hand(prefix)
         used = _used(work)

@@ -229,6 +229,31 @@ def test_image_built_on_ours_is_not_ours(
         engine.remove_image(theirs.tag)
 
 
+def test_images_that_lost_their_names_are_leftovers_and_can_be_removed(
+    engine: DockerEngine, owner: Owner, base: str
+) -> None:
+    """What a container still uses stays, and is nobody's leftover: it is a stranger's by then."""
+    marks = {"Labels": owner.labels(Role.APP)}
+    made = engine._api.create_container(base, command="x")["Id"]
+    free, used = (
+        engine._api.commit(made, conf={**marks, "Env": [f"N={number}"]})["Id"]
+        for number in range(2)
+    )
+    engine._api.remove_container(made)
+    stranger = engine._api.create_container(used, command="x")["Id"]
+    try:
+        before = engine.leftovers(owner.workshop)
+        engine.remove_nameless(owner.workshop)
+        after = engine.leftovers(owner.workshop)
+        assert set(before) - set(after) == {f"image {free} (without a name)"}
+        assert not any("without a name" in item for item in after)
+        assert engine._api.inspect_image(used)
+    finally:
+        engine._api.remove_container(stranger)
+    engine.remove_nameless(owner.workshop)
+    assert used not in {item["Id"] for item in engine._api.images(all=True)}
+
+
 def test_names_of_one_image_removed_at_once_leave_nothing(
     engine: DockerEngine, owner: Owner, base: str
 ) -> None:

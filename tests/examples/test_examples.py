@@ -223,10 +223,10 @@ def visited(page: Any, address: str, selector: str) -> None:
     from selenium.webdriver.support.wait import WebDriverWait
 
     said: list[Any] = []
-    for _ in range(2):
+    for _ in range(3):
         page.get(address)
         try:
-            WebDriverWait(page, PATIENCE / 2).until(
+            WebDriverWait(page, PATIENCE / 3).until(
                 lambda p: p.find_elements(By.CSS_SELECTOR, selector)
             )
         except TimeoutException:
@@ -340,7 +340,7 @@ def test_busy_seat_ends_by_itself_in_time_and_comes_back(room: Class, name: str)
     identity = room.containers()[name]
     with busy(room, name):
         began = time.monotonic()
-        subprocess.run(["docker", "stop", "-t", "5", identity], check=True, capture_output=True)
+        subprocess.run(["docker", "stop", "-t", "20", identity], check=True, capture_output=True)
         took = time.monotonic() - began
     code = subprocess.run(
         ["docker", "inspect", "-f", "{{.State.ExitCode}}", identity],
@@ -350,6 +350,6 @@ def test_busy_seat_ends_by_itself_in_time_and_comes_back(room: Class, name: str)
     ).stdout.strip()
 
     assert code != "137"
-    assert took < 3.5
+    assert took < 6  # a seat that waits for its visitors would wait for ever
     room.run("provision")
     assert room.whoami(name) == name

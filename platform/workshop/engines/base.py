@@ -125,6 +125,14 @@ class Engine(Protocol):
         """Yield the last ``tail`` lines a container wrote, and further ones when following."""
         ...
 
+    def remove_nameless(self, workshop: str) -> None:
+        """Remove images with the label of ``workshop`` that have lost their last name.
+
+        Whoever untags one, or builds another of the same name, leaves such an image behind. What a
+        container still uses stays.
+        """
+        ...
+
     def leftovers(self, workshop: str, volumes: Sequence[str] = ()) -> list[str]:
         """Name every object of ``workshop`` that is still there, looked up afresh.
 

@@ -30,7 +30,7 @@ from workshop.engines.connection import (
     forget_image,
     mapped,
 )
-from workshop.errors import BuildFailed, EngineError, EngineUnreachable
+from workshop.errors import BuildFailed, Conflict, EngineError, EngineUnreachable
 from workshop.labels import Role
 from workshop.limits import MIB
 from workshop.observed import Observed, ObservedContainer, ObservedImage, ObservedNetwork, State
@@ -102,6 +102,19 @@ class DockerEngine:
             ),
         )
 
+    def remove_nameless(self, workshop: str) -> None:
+        for image in self._nameless(workshop):
+            # One may be below another, or a container may have been made of it just now.
+            with contextlib.suppress(Conflict):
+                forget_image(self._api, image)
+
+    def _nameless(self, workshop: str) -> list[str]:
+        """Find images without a name that no container uses; who uses one now is a stranger."""
+        with mapped():
+            used = {item["ImageID"] for item in self._api.containers(all=True)}
+            there = self._api.images(filters={"dangling": True, **_of(workshop)})
+        return [item["Id"] for item in there if item["Id"] not in used]
+
     def leftovers(self, workshop: str, volumes: Sequence[str] = ()) -> list[str]:
         seen = self.observe(workshop)
         with mapped():
@@ -110,6 +123,7 @@ class DockerEngine:
             *(f"container {item.name}" for item in seen.containers),
             *(f"network {item.name}" for item in seen.networks),
             *(f"image {item.tag}" for item in seen.images if item.workshop == workshop),
+            *(f"image {image} (without a name)" for image in self._nameless(workshop)),
             *(f"volume {name}" for name in volumes if name in existing),
         ]
 

@@ -84,6 +84,9 @@ class MemoryEngine:
             elif tag in references:
                 yield ObservedImage(image_id, tag, Role.APP, "-")
 
+    def remove_nameless(self, workshop: str) -> None:
+        del workshop  # an image is its name here
+
     def leftovers(self, workshop: str, volumes: Sequence[str] = ()) -> list[str]:
         del volumes
         seen = self.observe(workshop)
