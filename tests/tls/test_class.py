@@ -17,6 +17,7 @@ from tests.tls.authority import authority
 from workshop import operations, starting, teardown
 from workshop.errors import CertificateRefused
 from workshop.labels import Role
+from workshop.proxy import publish
 from workshop.tls import acme, certificates, renewal, store, supply
 from workshop.workspace import Workspace
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.tls.authority import Authority
+    from workshop.engines.base import Engine
     from workshop.engines.docker import DockerEngine
     from workshop.events import Event
 
@@ -147,28 +149,32 @@ def test_class_is_certified_and_renewed_while_it_runs(stage: Class) -> None:
     assert list((stage.command().directories.edge / "acme").iterdir()) == []
 
 
-def test_renewal_ends_when_no_worker_shows_the_old_one_any_more(stage: Class) -> None:
+def test_renewal_ends_when_no_worker_shows_the_old_one_any_more(
+    stage: Class, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """On a busy server a worker of before may be slow to leave, and take connections until then."""
     stage.acme()
     assert renewal.provision(stage.command()).ok
-    before, gone = stage.shown(), threading.Event()
+    before, gone, reload = stage.shown(), threading.Event(), publish._reload
     workers = "$(grep -lsz 'worker process$' /proc/[0-9]*/cmdline | tr -dc '0-9\\n')"
-    held = stage.in_edge(f"echo {workers}; kill -STOP {workers}")
 
-    def let_go() -> None:
-        while stage.shown() == before:
-            gone.wait(0.05)
-        gone.wait(1.0)
-        gone.set()
-        stage.in_edge(f"kill -CONT {held}")
+    def slowly(engine: Engine, edge: str) -> None:
+        held = stage.in_edge(f"echo {workers}; kill -STOP {workers}")
 
-    late = threading.Thread(target=let_go)
-    late.start()
-    renewal.renew(stage.command(), force=True)
-    waited = gone.is_set()
-    late.join()
+        def let_go() -> None:
+            gone.set()
+            stage.in_edge(f"kill -CONT {held}")
 
-    assert waited
+        late = threading.Timer(1.0, let_go)
+        late.start()
+        reload(engine, edge)
+        assert gone.is_set()
+        late.join()
+
+    monkeypatch.setattr(publish, "_reload", slowly)
+
+    assert renewal.renew(stage.command(), force=True).changed
+    assert gone.is_set()
     assert before not in {stage.shown() for _ in range(20)}
 
 
