@@ -141,6 +141,21 @@ def test_killed_seat_is_told_and_repaired(provisioned: Workspace, next_command: 
     assert status(next_command(provisioned)).ok
 
 
+def test_seat_that_ends_again_and_again_is_crashing_also_while_it_runs(
+    provisioned: Workspace, next_command: Next
+) -> None:
+    """Between two ends it runs for a moment; one who asks right then is told the same."""
+    work = next_command(provisioned)
+    memory(provisioned).crash(running(provisioned)["bob"].id)
+    work.probe.silent.add("bob")  # type: ignore[attr-defined]
+    bob = next(seat for seat in status(work).seats if seat.name == "bob")
+
+    assert (bob.state, bob.detail) == (
+        "crashing",
+        "Up Less than a second; `workshop logs bob` shows why",
+    )
+
+
 def test_slots_stay_when_the_state_is_lost(provisioned: Workspace, next_command: Next) -> None:
     """Labels rebuild the choices: nobody moves."""
     before = {name: item.address for name, item in running(provisioned).items()}

@@ -16,6 +16,10 @@ ALTERED = "altered"
 """As a fingerprint: a part serves what it once read, and the file it came from was changed."""
 
 
+_STEADY_SECONDS = 10.0
+"""Docker forgets earlier ends of a container that has run this long (``restartmanager.go``)."""
+
+
 class State(StrEnum):
     """A container's state in the engine's own words."""
 
@@ -50,6 +54,23 @@ class ObservedContainer:
     state: State
     status: str
     """The engine's sentence, such as ``Exited (137) 3 minutes ago``."""
+
+
+@dataclass(frozen=True)
+class Uptime:
+    """How long a container has run since it last started, and how often it was started again."""
+
+    seconds: float
+    restarts: int
+    """How often the engine started it after it had ended by itself."""
+
+    @property
+    def crashing(self) -> bool:
+        """Whether it ends again and again, by the measure of the engine's own restart manager.
+
+        Between two ends it runs, so its state alone tells nothing.
+        """
+        return self.restarts > 0 and self.seconds < _STEADY_SECONDS
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from workshop import deploying
+from workshop.errors import NotFound
 from workshop.intake.orders import Stage
 from workshop.labels import Role
 from workshop.observed import State
@@ -220,11 +222,9 @@ def _seat_status(
     if item is None:
         verdict, detail = "missing", "`workshop provision` creates it"
     elif item.state is State.RUNNING:
-        fine = answer is not None and answer < _UNAVAILABLE
-        verdict = "live" if fine else "silent"
-        detail = item.status if fine else f"runs but does not answer ({item.status})"
+        verdict, detail = _running_seat(work, spec, item, answer)
     elif item.state is State.RESTARTING:
-        verdict, detail = "crashing", f"{item.status}; `workshop logs {spec.key}` shows why"
+        verdict, detail = _crashing(spec, item)
     else:
         verdict, detail = "stopped", f"{item.status}; `workshop provision` starts it"
     person = work.roster.participant(spec.key)
@@ -238,6 +238,22 @@ def _seat_status(
         version=item.version if item else "",
         deploy=deploy,
     )
+
+
+def _running_seat(
+    work: Workspace, spec: ContainerSpec, item: ObservedContainer, answer: int | None
+) -> tuple[str, str]:
+    if answer is not None and answer < _UNAVAILABLE:
+        return "live", item.status
+    with contextlib.suppress(NotFound):
+        # What crashes again and again runs in between, for a moment or for seconds.
+        if work.engine.uptime(item.id).crashing:
+            return _crashing(spec, item)
+    return "silent", f"runs but does not answer ({item.status})"
+
+
+def _crashing(spec: ContainerSpec, item: ObservedContainer) -> tuple[str, str]:
+    return "crashing", f"{item.status}; `workshop logs {spec.key}` shows why"
 
 
 def _told(name: str, deploy: DeployStatus) -> str:

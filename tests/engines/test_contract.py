@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,16 @@ def kill(engine: Engine, container: str) -> None:
         engine.kill(container)
     else:
         subprocess.run(["docker", "kill", container], check=True, capture_output=True)
+
+
+def end_by_itself(engine: Engine, container: str, before: int) -> None:
+    """Wait until the engine has started it once more than ``before``."""
+    if isinstance(engine, MemoryEngine):
+        engine.crash(container)
+    deadline = time.monotonic() + 30
+    while engine.uptime(container).restarts == before:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_engine_tells_what_it_is(engine: Engine) -> None:
@@ -107,6 +118,35 @@ def test_restarted_seat_is_the_same_container(
     (found,) = engine.observe(owner.workshop).containers
 
     assert (found.id, found.state, found.address) == (container, State.RUNNING, place(2))
+
+
+def test_uptime_of_a_seat_that_runs_has_no_restarts(
+    engine: Engine, owner: Owner, base: str, network: NetworkSpec
+) -> None:
+    """A seat that has just been started is not one that crashes."""
+    container = engine.create(seat(owner, base), owner)
+    engine.start(container)
+    time.sleep(0.1)
+    uptime = engine.uptime(container)
+
+    assert 0 < uptime.seconds < 60
+    assert (uptime.restarts, uptime.crashing) == (0, False)
+
+
+def test_uptime_of_a_seat_that_ends_by_itself_counts_its_restarts(
+    engine: Engine, owner: Owner, base: str, network: NetworkSpec
+) -> None:
+    """It crashes, whether it runs at this moment or waits to be started again."""
+    container = engine.create(seat(owner, base, command=("sleep", "0.5")), owner)
+    engine.start(container)
+    seen = []
+    for _ in range(3):
+        before = engine.uptime(container).restarts
+        end_by_itself(engine, container, before)
+        seen.append(engine.uptime(container))
+
+    assert seen[-1].restarts >= 3
+    assert all(uptime.crashing for uptime in seen)
 
 
 def test_second_container_of_a_name_is_refused(
@@ -232,7 +272,7 @@ def test_fetch_of_what_is_nowhere_fails(engine: Engine) -> None:
 
 def test_verbs_on_an_unknown_container_are_not_found(engine: Engine) -> None:
     """Each verb says the same of what is not there."""
-    for verb in (engine.start, engine.restart):
+    for verb in (engine.start, engine.restart, engine.uptime):
         with pytest.raises(NotFound):
             verb("0" * 64)
     with pytest.raises(NotFound):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from workshop.audit import Facts
-    from workshop.observed import Observed
+    from workshop.observed import Observed, Uptime
     from workshop.specs import ContainerSpec, ImageSpec, NetworkSpec, Owner
 
 STOP_SECONDS = 3
@@ -54,6 +54,10 @@ class Engine(Protocol):
 
         ``references`` are images of somebody else's making whose presence matters.
         """
+        ...
+
+    def uptime(self, container_id: str) -> Uptime:
+        """Say how long a container has run, and how often it was started again."""
         ...
 
     def facts(self, workshop: str) -> Facts:

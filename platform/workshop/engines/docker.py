@@ -11,6 +11,7 @@ import posixpath
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from docker.errors import APIError
@@ -33,7 +34,14 @@ from workshop.engines.connection import (
 from workshop.errors import BuildFailed, Conflict, EngineError, EngineUnreachable
 from workshop.labels import Role
 from workshop.limits import MIB
-from workshop.observed import Observed, ObservedContainer, ObservedImage, ObservedNetwork, State
+from workshop.observed import (
+    Observed,
+    ObservedContainer,
+    ObservedImage,
+    ObservedNetwork,
+    State,
+    Uptime,
+)
 from workshop.specs import NO_NETWORK, SECRETS_PLACE
 
 if TYPE_CHECKING:
@@ -126,6 +134,13 @@ class DockerEngine:
             *(f"image {image} (without a name)" for image in self._nameless(workshop)),
             *(f"volume {name}" for name in volumes if name in existing),
         ]
+
+    def uptime(self, container_id: str) -> Uptime:
+        with mapped():
+            raw = self._api.inspect_container(container_id)
+        started = datetime.fromisoformat(raw["State"]["StartedAt"])
+        seconds = (datetime.now(UTC) - started).total_seconds()
+        return Uptime(seconds if raw["State"]["Running"] else 0.0, raw["RestartCount"])
 
     def facts(self, workshop: str) -> Facts:
         with mapped(), ThreadPoolExecutor(MAX_CONNECTIONS) as pool:

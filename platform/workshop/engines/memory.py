@@ -17,7 +17,14 @@ from workshop.audit import Facts
 from workshop.engines.base import EngineInfo
 from workshop.errors import BuildFailed, Conflict, EngineError, NotFound
 from workshop.labels import Role
-from workshop.observed import Observed, ObservedContainer, ObservedImage, ObservedNetwork, State
+from workshop.observed import (
+    Observed,
+    ObservedContainer,
+    ObservedImage,
+    ObservedNetwork,
+    State,
+    Uptime,
+)
 from workshop.specs import NO_NETWORK
 
 if TYPE_CHECKING:
@@ -33,6 +40,7 @@ class _Held:
     workshop: str
     spec: ContainerSpec
     seen: ObservedContainer
+    restarts: int = 0
 
 
 class MemoryEngine:
@@ -95,6 +103,11 @@ class MemoryEngine:
             *(f"network {item.name}" for item in seen.networks),
             *(f"image {item.tag}" for item in seen.images if item.workshop == workshop),
         ]
+
+    def uptime(self, container_id: str) -> Uptime:
+        held = self._get(container_id)
+        running = held.seen.state is State.RUNNING
+        return Uptime(seconds=1.0 if running else 0.0, restarts=held.restarts)
 
     def facts(self, workshop: str) -> Facts:
         del workshop
@@ -251,6 +264,12 @@ class MemoryEngine:
         """Let a container die the way a crash or a careless hand would."""
         self._get(container_id)
         self._become(container_id, State.EXITED, "Exited (137) 1 second ago", None)
+
+    def crash(self, container_id: str) -> None:
+        """Let a container end by itself and be started again, as the restart policy wants it."""
+        held = self._get(container_id)
+        held.restarts += 1
+        self._become(container_id, State.RUNNING, "Up Less than a second", held.spec.address)
 
     # -- inside -------------------------------------------------------------------------------
 
