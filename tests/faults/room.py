@@ -258,11 +258,11 @@ class Room:
         """Map each container to its name."""
         return {item["Id"]: item["Names"][0].lstrip("/") for item in self._listed()}
 
-    def tag(self, what: str) -> str:
-        """Find the tag of one of our images."""
+    def tags(self, what: str) -> list[str]:
+        """List the tags that one of our images has: one, or none where it was taken away."""
         found = self.api.images(filters={"label": f"workshop.name={self.name}"})
         tags = [tag for item in found for tag in item["RepoTags"] or ()]
-        return next(tag for tag in tags if tag.startswith(f"{self.name}/{what}:"))
+        return [tag for tag in tags if tag.startswith(f"{self.name}/{what}:")]
 
     def throw_switch(self, seat: str) -> None:
         """Lead a seat's route to where nobody is."""

@@ -107,9 +107,9 @@ def standing(
 @pytest.mark.engine
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_eight_commands_at_once_have_one_result(standing: Room) -> None:
+def test_eight_commands_at_once_have_one_result(standing: Room, dice: random.Random) -> None:
     """Each does its work alone, or is told whose turn it is; nothing ever stands twice."""
-    drive([mixed(standing, ROUNDS, random.Random())])
+    drive([mixed(standing, ROUNDS, dice)])
 
     assert standing.heard.wrong == []
 
@@ -200,10 +200,8 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
 
 
 @pytest.mark.timeout(3600)
-def test_commands_and_deploys_at_once_have_one_result(world: World) -> None:
+def test_commands_and_deploys_at_once_have_one_result(world: World, dice: random.Random) -> None:
     """Deploy, add, remove, restart, reset, provision and status all at once, again and again."""
-    dice = random.Random()
-
     ends = Counter(end for _ in range(MINGLED) for end in mingled(world, dice))
 
     # A mixture in which nothing gets through would show nothing.

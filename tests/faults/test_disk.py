@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import shutil
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from workshop.errors import InputError, WorkshopError
 from workshop.workspace import Workspace
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Iterator
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason=lacking() or "mounting needs root")
@@ -204,11 +204,12 @@ def test_somebody_elses_state_directory_is_told(tmp_path: Path) -> None:
     assert "ls -ld" in done.stdout
 
 
-def test_random_rooms_never_end_in_a_traceback(small: Workspace, disk: Path) -> None:
+def test_random_rooms_never_end_in_a_traceback(
+    small: Workspace, disk: Path, dice: random.Random
+) -> None:
     """Twenty more, anywhere: an error of ours or none."""
-    chance = random.Random()
     for _ in range(20):
-        fill(disk, chance.randrange(20) * PAGE)
+        fill(disk, dice.randrange(20) * PAGE)
         (small.state_directory / "deploys/config.json").unlink(missing_ok=True)
         with contextlib.suppress(WorkshopError):
             operations.provision(again(small))

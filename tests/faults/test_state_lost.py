@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import shutil
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ from workshop.observed import Observed, ObservedNetwork
 from workshop.teardown import teardown
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Callable
 
     from workshop.state import State
@@ -101,14 +101,12 @@ def places(work: Workspace) -> dict[str, tuple[str | None, str | None]]:
 
 
 def test_state_damaged_at_random_never_costs_anybody_a_seat(
-    work: Workspace, next_command: Callable[[Workspace], Workspace]
+    work: Workspace, next_command: Callable[[Workspace], Workspace], dice: random.Random
 ) -> None:
     """Every damage is noticed: the file is set aside and the choices are read back from labels."""
     operations.provision(work)
     path, before = work.state_directory / "state.json", places(work)
     aside = path.with_suffix(".json.broken")
-    seed = random.randrange(1 << 32)
-    dice = random.Random(seed)
     for _ in range(DAMAGES):
         whole = path.read_bytes()
         garbled = damaged(whole, dice)
@@ -116,15 +114,15 @@ def test_state_damaged_at_random_never_costs_anybody_a_seat(
         try:
             known = state.load(work.state_directory)
         except InputError as exc:
-            assert "newer workshop" in exc.message, seed
+            assert "newer workshop" in exc.message
             path.write_bytes(whole)
             continue
-        assert known is None or garbled == whole or json.loads(garbled) == json.loads(whole), seed
+        assert known is None or garbled == whole or json.loads(garbled) == json.loads(whole)
         if known is None:
-            assert aside.read_bytes() == garbled, seed
+            assert aside.read_bytes() == garbled
         report = operations.provision(next_command(work))
-        assert report.ok, seed
-        assert places(work) == before, seed
+        assert report.ok
+        assert places(work) == before
         path.write_bytes(whole)
 
 
@@ -144,7 +142,7 @@ def test_garbled_state_is_told_with_what_becomes_of_it(
 
 
 def test_deploys_on_record_damaged_at_random_never_cost_anybody_a_seat(
-    deploying: Workspace, next_command: Callable[[Workspace], Workspace]
+    deploying: Workspace, next_command: Callable[[Workspace], Workspace], dice: random.Random
 ) -> None:
     """Who deployed runs that or what the roster says; nobody is removed, nothing is traced back."""
     operations.provision(deploying)
@@ -152,13 +150,11 @@ def test_deploys_on_record_damaged_at_random_never_cost_anybody_a_seat(
     names = {name for name, _ in places(deploying).items()}
     whole = current.dump({"ada": SeatDeploys(live, count=1)}).encode()
     path = deploying.directories.deploys / current.FILE
-    seed = random.randrange(1 << 32)
-    dice = random.Random(seed)
     for _ in range(DAMAGES // 4):
         path.write_bytes(damaged(whole, dice))
         report = operations.provision(next_command(deploying))
-        assert report.ok, seed
-        assert set(places(deploying)) == names, seed
+        assert report.ok
+        assert set(places(deploying)) == names
 
 
 @pytest.mark.parametrize("part", ["gateway", "intake", "deploys"])

@@ -135,7 +135,7 @@ def test_teardown_of_one_leaves_everybody_elses_byte_for_byte(
         for image, made, marks in (
             (base, f"{name}-dora", None),
             (base, f"{name}x-ada", alike),
-            (standing.tag("app"), f"{name}-by-hand", None),
+            (standing.tags("app")[0], f"{name}-by-hand", None),
         ):
             stack.enter_context(stranger(api, image, made, marks))
         stack.enter_context(network(api, f"{name}-open-1"))
@@ -158,7 +158,7 @@ def everybody_elses(other: Room, name: str) -> dict[str, str]:
     strangers = (f"/{name}-dora", f"/{name}x-ada", f"/{name}-by-hand")
     wanted = [it for it in containers if it in strangers or it.startswith(f"/{other.name}-")]
     networks = (f"{name}-open-1", f"{other.name}-open-0")
-    images = [other.tag("app"), other.tag("edge")]
+    images = [*other.tags("app"), *other.tags("edge")]
     found = {
         **{f"container {it}": api.inspect_container(it.lstrip("/")) for it in wanted},
         **{f"network {it}": api.inspect_network(it) for it in networks},
