@@ -229,6 +229,20 @@ def test_provision_during_a_way_back_to_the_roster_leaves_both_containers_alone(
     room.until_true(lambda: room.seats("ada") == ["class-ada.green"])
 
 
+def test_candidate_that_another_command_has_removed_is_started_again(room: Room) -> None:
+    """Whoever is removed and added again while a version starts: no route may lead to nobody."""
+    room.makers.hold.clear()
+    waiting = room.command("ada", version="template")
+    room.until_true(lambda: len(room.seats("ada")) == 2)
+    seen = room.engine.observe("class").containers
+    room.engine.remove(next(item.id for item in seen if item.name == "class-ada.green"))
+    room.makers.hold.set()
+
+    assert room.until(waiting).stage is Stage.LIVE
+    assert room.greens() == {"ada"}
+    room.until_true(lambda: room.seats("ada") == ["class-ada.green"])
+
+
 def test_broken_version_leaves_the_old_one_where_it_is(room: Room) -> None:
     """A failure has its finding, and nothing moved."""
     room.makers.broken.add("ada")

@@ -130,7 +130,7 @@ class Pipeline:
             container = self._candidate(spec, config)
             try:
                 self._makers.prove(spec, container, config.ready_seconds, run.stop)
-                moved = self._move(run, spec, wanted, green=green)
+                moved = self._move(run, spec, container, wanted)
             except BaseException:
                 self._makers.drainer.add(container)
                 raise
@@ -159,13 +159,18 @@ class Pipeline:
         return container
 
     def _move(
-        self, run: Run, spec: ContainerSpec, wanted: Deployment | RosterVersion, *, green: bool
+        self, run: Run, spec: ContainerSpec, container: str, wanted: Deployment | RosterVersion
     ) -> bool:
-        """Move the route, unless what the seat should be given has changed meanwhile."""
+        """Move the route, unless what the seat should be given has changed meanwhile.
+
+        Nor is it moved to a candidate that is gone: until the class's lock is held, other commands
+        may remove a seat with all that belongs to it, and add it again.
+        """
         order = run.order
         with self._records.alone(run.stop):
             seat = self._seat(run)
-            if _spec(seat, wanted, green=green) != spec:
+            green = spec.address == seat.green
+            if _spec(seat, wanted, green=green) != spec or not self._is_there(run, container):
                 return False
             if run.stop():
                 raise Superseded(NEWER)
@@ -185,6 +190,10 @@ class Pipeline:
                 raise DeployFailed(versions.not_through_edge(problem))
         self._drain_others(run, spec)
         return True
+
+    def _is_there(self, run: Run, container: str) -> bool:
+        seen = self._makers.engine.observe(run.config().owner.workshop).containers
+        return any(item.id == container for item in seen)
 
     def _drain_others(self, run: Run, live: ContainerSpec) -> None:
         config = run.config()
