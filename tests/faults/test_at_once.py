@@ -147,9 +147,18 @@ def mixed(found: Room, rounds: int, dice: random.Random) -> Turns:
         assert operations.plan(found.work()).is_empty
 
 
+@pytest.fixture
+def heeded(number: signal.Signals) -> Iterator[None]:
+    """Let programs start with a signal as from a terminal: tests in the background ignore some."""
+    before = signal.signal(number, signal.default_int_handler)
+    yield
+    signal.signal(number, before)
+
+
 @pytest.mark.engine
 @pytest.mark.slow
 @pytest.mark.timeout(200)
+@pytest.mark.usefixtures("heeded")
 @pytest.mark.parametrize("number", list(ENDS))
 def test_signalled_command_ends_with_its_number_and_is_taken_up(
     standing: Room, number: signal.Signals

@@ -226,10 +226,13 @@ def test_refusals_of_a_loop_are_few_rows(lab: Lab) -> None:
     """A loop against an empty budget does not fill the disk; the metrics count all of it."""
     lab.configure(seats=(seat("ada", budget=Budget(tokens=1)), seat("bob")))
     lab.ask()
+    began = time.monotonic()
     for _ in range(30):
         assert lab.ask().status_code == 429
+    seconds = time.monotonic() - began
     rows = [row for row in lab.rows() if row["error"] == "insufficient_quota"]
-    assert 1 <= len(rows) <= 3
+    # One a second; a slow machine takes more of them for its questions.
+    assert 1 <= len(rows) <= 2 + seconds
     text = httpx2.get(f"http://{lab.address}/metrics", trust_env=False).text
     assert 'gateway_requests_total{seat="ada",status="4xx"} 30.0' in text
 
