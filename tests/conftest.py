@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from workshop.roster import Roster
 
 GOLDEN = Path(__file__).parent / "golden"
+SEED = "1"
+"""What every run begins with that is not told otherwise."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -39,7 +41,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     parser.addoption(
         "--seed",
-        default="1",
+        default=SEED,
         metavar="WORD",
         help="what random draws begin with: every run draws alike unless another word is given",
     )
@@ -52,7 +54,7 @@ def pytest_configure(config: pytest.Config) -> None:
     by ``--seed`` with another word and by ``make torture``.
     """
     settings.register_profile("fixed", derandomize=True)
-    if config.getoption("--seed") == "1":
+    if config.getoption("--seed") == SEED:
         settings.load_profile("fixed")
 
 

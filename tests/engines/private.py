@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
-import errno
 import os
 import shutil
 import signal
@@ -349,24 +348,19 @@ class PrivateEngine:
         _until(lambda: not self._loops(), "the loop device of the private engine stays")
         if self.namespace.exists():
             subprocess.run(["ip", "netns", "delete", self.name], check=True)
-        _until(self._ungrouped, "control groups of the private engine stay busy")
+        _until(self._ungrouped, "control groups of the private engine stay")
         for path in (*shim_sockets, self.directory / "sock", self.directory / "pid"):
             path.unlink(missing_ok=True)
         shutil.rmtree(self.directory / "exec", ignore_errors=True)
 
     def _ungrouped(self) -> bool:
-        """Remove the control groups; the kernel calls one busy while its last process goes."""
+        """Remove the control groups, as far as that goes now; whether none is left."""
         for group in _control_groups(self.name):
-            # Another test run may be clearing the same abandoned engine.
-            with contextlib.suppress(FileNotFoundError):
+            # One is busy while its last process goes; another test run may be clearing it as well.
+            with contextlib.suppress(OSError):
                 for path in sorted(group.glob("**/"), key=lambda path: -len(path.parts)):
-                    try:
-                        path.rmdir()
-                    except OSError as exc:
-                        if exc.errno != errno.EBUSY:
-                            raise
-                        return False
-        return True
+                    path.rmdir()
+        return not _control_groups(self.name)
 
     def traces(self) -> list[str]:
         """Name everything of this engine that is on the machine."""

@@ -133,6 +133,17 @@ def test_uptime_of_a_seat_that_runs_has_no_restarts(
     assert (uptime.restarts, uptime.crashing) == (0, False)
 
 
+def test_uptime_of_a_container_that_is_gone_is_not_found(
+    engine: Engine, owner: Owner, base: str, network: NetworkSpec
+) -> None:
+    """A deploy asks so whether its candidate is still there."""
+    container = engine.create(seat(owner, base), owner)
+    engine.remove(container)
+
+    with pytest.raises(NotFound):
+        engine.uptime(container)
+
+
 def test_uptime_of_a_seat_that_ends_by_itself_counts_its_restarts(
     engine: Engine, owner: Owner, base: str, network: NetworkSpec
 ) -> None:

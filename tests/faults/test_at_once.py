@@ -7,7 +7,6 @@ looked for there is between commands, and containers would add nothing but time.
 from __future__ import annotations
 
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -31,6 +30,7 @@ from workshop.proxy.switch import GREEN, Switch
 from workshop.teardown import teardown
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -148,8 +148,8 @@ def mixed(found: Room, rounds: int, dice: random.Random) -> Turns:
 
 
 @pytest.fixture
-def heeded(number: signal.Signals) -> Iterator[None]:
-    """Let programs start with a signal as from a terminal: tests in the background ignore some."""
+def as_from_a_terminal(number: signal.Signals) -> Iterator[None]:
+    """Let programs that are started heed a signal, which those in the background may ignore."""
     before = signal.signal(number, signal.default_int_handler)
     yield
     signal.signal(number, before)
@@ -158,10 +158,10 @@ def heeded(number: signal.Signals) -> Iterator[None]:
 @pytest.mark.engine
 @pytest.mark.slow
 @pytest.mark.timeout(200)
-@pytest.mark.usefixtures("heeded")
+@pytest.mark.usefixtures("as_from_a_terminal")
 @pytest.mark.parametrize("number", list(ENDS))
 def test_signalled_command_ends_with_its_number_and_is_taken_up(
-    standing: Room, number: signal.Signals
+    standing: Room, number: signal.Signals, dice: random.Random
 ) -> None:
     """128 and the signal's number, as shells count; what it left is a difference like any other."""
     drive([standing.teardown()])
@@ -175,7 +175,7 @@ def test_signalled_command_ends_with_its_number_and_is_taken_up(
         while not (standing.home / "unproven").exists():
             assert command.poll() is None
             time.sleep(0.01)
-        time.sleep(random.uniform(0, 0.5))
+        time.sleep(dice.uniform(0, 0.5))
         command.send_signal(number)
         output, _ = command.communicate(timeout=60)
 

@@ -83,7 +83,7 @@ def drifted(found: Room, rounds: int, dice: random.Random) -> Turns:
         for key, name in names.items():
             if before.get(key) and name not in {f"{found.name}-{seat}" for seat in seats}:
                 assert after[key] == before[key], (name, did)
-        # An image is made again for the seat that is made again, and not before.
+        # An untagged image is missed once a seat is made again, and stays away until then.
         anew = {name.removeprefix(f"{found.name}-") for key, name in names.items() - stood.items()}
         assert found.tags("app") or anew.isdisjoint(found.people), did
 
@@ -112,7 +112,7 @@ def alter_seat(found: Room, seat: str, dice: random.Random) -> str:
 
 def alter_rest(found: Room, dice: random.Random) -> str:
     """Do to images, files and switches what a hand can do."""
-    edge = found.home / "edge"
+    edge, tags = found.home / "edge", found.tags("app")
     changes: dict[str, Callable[[], object]] = {
         "app untagged": lambda: found.api.remove_image(tags[0], force=True, noprune=True),
         "edge release emptied": lambda: shutil.rmtree((edge / "current").resolve()),
@@ -121,7 +121,6 @@ def alter_rest(found: Room, dice: random.Random) -> str:
         "switch thrown": lambda: found.throw_switch("ada"),
         "state lost": (found.home / "state.json").unlink,
     }
-    tags = found.tags("app")
     if not tags:
         del changes["app untagged"]
     what = dice.choice(sorted(changes))

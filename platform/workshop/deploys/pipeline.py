@@ -170,7 +170,7 @@ class Pipeline:
         with self._records.alone(run.stop):
             seat = self._seat(run)
             green = spec.address == seat.green
-            if _spec(seat, wanted, green=green) != spec or not self._is_there(run, container):
+            if _spec(seat, wanted, green=green) != spec or not self._is_there(container):
                 return False
             if run.stop():
                 raise Superseded(NEWER)
@@ -191,9 +191,13 @@ class Pipeline:
         self._drain_others(run, spec)
         return True
 
-    def _is_there(self, run: Run, container: str) -> bool:
-        seen = self._makers.engine.observe(run.config().owner.workshop).containers
-        return any(item.id == container for item in seen)
+    def _is_there(self, container: str) -> bool:
+        """Ask the engine with one call, since everybody else waits for the lock."""
+        try:
+            self._makers.engine.uptime(container)
+        except NotFound:
+            return False
+        return True
 
     def _drain_others(self, run: Run, live: ContainerSpec) -> None:
         config = run.config()
