@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from workshop import deploying, state
+from workshop import deploying, serving, state
 from workshop.deploys import config, current
 from workshop.deploys.current import Deployment, SeatDeploys
 from workshop.intake import orders
@@ -46,7 +46,7 @@ class Desk:
         """Say that the server was there ``ago`` seconds before now."""
         now = time.time()
         text = json.dumps({"pid": 1, "started": now - 60, "beat": now - ago})
-        orders.replace_whole(self.deploys / config.SERVER, text)
+        serving.replace_whole(self.deploys / config.SERVER, text)
 
     def taken(self) -> list[Order]:
         """Read the orders that lie there, oldest first."""
@@ -79,4 +79,4 @@ class Desk:
             for n in (live, *kept)
         ]
         there = {**current.load(self.deploys), seat: SeatDeploys(made[0], kept=tuple(made[1:]))}
-        orders.replace_whole(self.deploys / current.FILE, current.dump(there))
+        serving.replace_whole(self.deploys / current.FILE, current.dump(there))

@@ -318,7 +318,7 @@ def test_restart_and_reset_touch_the_named_seats_alone(
     """Restart keeps the container, reset makes a new one."""
     before = {name: item.id for name, item in running(provisioned).items()}
     assert operations.restart(provisioned, ["ada"]).ok
-    assert operations.restart(next_command(provisioned), ["bob"], fresh=True).ok
+    assert operations.reset(next_command(provisioned), ["bob"]).ok
     after = {name: item.id for name, item in running(provisioned).items()}
 
     assert after["ada"] == before["ada"]

@@ -9,7 +9,7 @@ import pytest
 
 from workshop import operations
 from workshop.observed import State
-from workshop.plan import make_plan, make_restart, make_teardown
+from workshop.plan import make_plan, make_restart, make_start, make_stop, make_teardown
 from workshop.workspace import survey
 
 if TYPE_CHECKING:
@@ -235,6 +235,116 @@ def test_reset_of_missing_seat_creates_it(running: Survey) -> None:
     )
 
     assert "#1 seat bob: create, no container" in str(plan)
+
+
+def test_restart_of_one_asks_that_one_alone_who_it_is(running: Survey) -> None:
+    """What others do must not fail it."""
+    plan = make_restart(running.desired, running.observed, ["bob", "ada"], fresh=False)
+
+    assert plan.about == ("ada", "bob")
+
+
+def test_stop_of_two_stops_them_and_nothing_else(running: Survey) -> None:
+    """Neither a missing edge nor a crashing neighbour is mended on the way."""
+    left = tuple(item for item in running.observed.containers if item.key != "edge")
+    broken = replace(running.observed, containers=left, edge_config=None)
+    plan = make_stop(running.desired, broken, ["ada", "bob"], held={"ada", "bob"})
+
+    assert str(plan) == (
+        "class: 2 to stop, 1 unchanged\n"
+        "  #1 seat ada: stop, stop (loses conversations in memory and /tmp)\n"
+        "  #2 seat bob: stop, stop (loses conversations in memory and /tmp)\n"
+        "  held: ada, bob"
+    )
+
+
+@pytest.mark.parametrize("state", [State.EXITED, State.CREATED, State.DEAD])
+def test_stop_of_what_does_not_run_is_nothing(running: Survey, state: State) -> None:
+    """Two may press the same button."""
+    still = replace(running.observed, containers=changed(running, "bob", state=state, address=None))
+    plan = make_stop(running.desired, still, ["bob"], held={"bob"})
+
+    assert str(plan) == "class: 3 unchanged\n  held: bob"
+
+
+@pytest.mark.parametrize("state", [State.RUNNING, State.RESTARTING, State.PAUSED])
+def test_plan_held_seat_that_runs_is_stopped_without_a_proof(running: Survey, state: State) -> None:
+    """A stop that was interrupted is finished by the next command."""
+    seen = replace(running.observed, containers=changed(running, "bob", state=state))
+    plan = make_plan(running.desired, seen, held={"bob"})
+
+    assert str(plan) == (
+        "class: 1 to stop, 2 unchanged\n"
+        "  #1 seat bob: stop, held, but it runs (loses conversations in memory and /tmp)\n"
+        "  held: bob"
+    )
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"state": State.EXITED, "status": "Exited (143) 2 hours ago", "address": None},
+        {"state": State.EXITED, "config_hash": "other", "address": None},
+        None,
+    ],
+    ids=["stopped", "with other settings", "gone"],
+)
+def test_plan_held_seat_is_left_as_it_is(running: Survey, fields: dict[str, object] | None) -> None:
+    """Whatever else is wrong with it waits until somebody starts it."""
+    left = tuple(item for item in running.observed.containers if item.key != "bob")
+    found = left if fields is None else changed(running, "bob", **fields)
+    plan = make_plan(
+        running.desired, replace(running.observed, containers=found), held={"bob", "left-long-ago"}
+    )
+
+    assert plan.is_empty
+    assert str(plan) == "class: 3 unchanged\n  held: bob"
+
+
+def test_plan_after_an_unproven_apply_asks_nobody_where_all_are_held(running: Survey) -> None:
+    """There is nobody who could answer."""
+    resting = tuple(
+        replace(item, state=State.EXITED, address=None) if item.slot is not None else item
+        for item in running.observed.containers
+    )
+    seen = replace(running.observed, containers=resting)
+    plan = make_plan(running.desired, seen, unproven=True, held={"ada", "bob", "grace"})
+
+    assert plan.is_empty
+
+
+def test_start_brings_up_what_is_stopped_and_leaves_what_runs(running: Survey) -> None:
+    """One of the two was up already."""
+    ended = changed(running, "bob", state=State.EXITED, status="Exited (143) 1 hour ago")
+    plan = make_start(running.desired, replace(running.observed, containers=ended), ["ada", "bob"])
+
+    assert str(plan) == (
+        "class: 1 to start, 2 unchanged\n"
+        "  #1 seat bob: start, not running: Exited (143) 1 hour ago\n"
+        "  [1] -> #2 routes identity: verify, each name must lead to its own seat"
+    )
+
+
+def test_start_of_a_seat_whose_settings_changed_meanwhile_replaces_it(running: Survey) -> None:
+    """The roster was edited and provisioned while it was held."""
+    old = changed(running, "bob", state=State.EXITED, config_hash="other")
+    plan = make_start(running.desired, replace(running.observed, containers=old), ["bob"])
+
+    assert "#1 seat bob: replace, settings changed\n" in str(plan)
+
+
+def test_restart_of_one_leaves_out_who_is_held(running: Survey) -> None:
+    """Bob is stopped and nobody speaks of it but the last line."""
+    ended = changed(running, "bob", state=State.EXITED, status="Exited (143) 1 hour ago")
+    seen = replace(running.observed, containers=ended)
+    plan = make_restart(running.desired, seen, ["ada"], fresh=False, held={"bob"})
+
+    assert str(plan) == (
+        "class: 1 to restart, 2 unchanged\n"
+        "  #1 seat ada: restart, restart (loses conversations in memory and /tmp)\n"
+        "  [1] -> #2 routes identity: verify, each name must lead to its own seat\n"
+        "  held: bob"
+    )
 
 
 def test_teardown_removes_everything_edge_first(

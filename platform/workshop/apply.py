@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from workshop import base_image, disk
 from workshop.errors import (
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from workshop.health import Probe
     from workshop.llm.publish import GatewayPublisher
     from workshop.proxy.publish import Publisher
+    from workshop.routing import Place
     from workshop.settings import Settings
 
 LOOK_SECONDS = 1.0
@@ -57,6 +58,7 @@ PAST = {
     Action.START: "started",
     Action.RESUME: "resumed",
     Action.RESTART: "restarted",
+    Action.STOP: "stopped",
     Action.REMOVE: "removed",
 }
 
@@ -87,17 +89,50 @@ class Report:
         return not self.failed and all(end is Outcome.DONE for end in self.outcomes.values())
 
 
+class Door(Protocol):
+    """Where the edge is asked, as far as the proof needs to know."""
+
+    @property
+    def asked_at(self) -> tuple[str, int]:
+        """Address and port in plain HTTP."""
+        ...
+
+    def place(self, name: str) -> Place:
+        """Say where visitors find a seat."""
+        ...
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast an apply goes where no settings of this machine are at hand."""
+
+    workers: int
+    ready_seconds: float
+
+
+@dataclass(frozen=True)
+class Publishers:
+    """Who tells the platform's own parts what changed."""
+
+    edge: Publisher
+    gateway: GatewayPublisher
+    deploys: DeployFiles
+
+
 @dataclass(frozen=True)
 class Tools:
-    """What an apply works with; tests bring a memory engine and a probe of their own."""
+    """What an apply works with; tests bring a memory engine and a probe of their own.
+
+    The control process has no publishers: it moves seats, and nothing else.
+    """
 
     engine: Engine
     probe: Probe
-    publisher: Publisher
-    gateway: GatewayPublisher
-    deploys: DeployFiles
-    settings: Settings
+    publishers: Publishers | None
+    settings: Settings | Pace
     emit: Emit
+    door: Door | None = None
+    """Where the edge is asked; ``None``: where the plan's own edge is."""
 
 
 def apply(plan: Plan, desired: Desired, tools: Tools) -> Report:
@@ -270,6 +305,10 @@ class _Run:
 
     def _container(self, step: Step, spec: ContainerSpec) -> Coroutine[None, None, None] | None:
         engine = self.tools.engine
+        if step.action is Action.STOP:
+            for old in step.old:
+                engine.stop(old)
+            return None
         if step.action is Action.RESTART:
             container = step.old[0]
             engine.restart(container)
@@ -314,11 +353,14 @@ class _Run:
         return container
 
     def _image(self, step: Step, spec: ImageSpec) -> None:
+        settings = self.tools.settings
         if spec.role is Role.BASE:
+            if isinstance(settings, Pace):
+                raise EngineError("the base image is gone", hint="`workshop provision` makes it")
             base_image.provide(
                 self.tools.engine,
                 spec.tag,
-                self.tools.settings,
+                settings,
                 lambda text: self.tools.emit(StepProgress(step, text)),
             )
         elif spec.context is None:
@@ -336,37 +378,45 @@ class _Run:
                 self.tools.engine.remove(old)
 
     def _publish(self, step: Step) -> None:
-        with disk.writing(self.tools.publisher.directory):
-            self._take_over(step)
+        publishers = self.tools.publishers
+        if publishers is None:
+            raise EngineError(f"the {step.name} is not told from here", hint="`workshop provision`")
+        with disk.writing(publishers.edge.directory):
+            self._take_over(step, publishers)
 
-    def _take_over(self, step: Step) -> None:
+    def _take_over(self, step: Step, publishers: Publishers) -> None:
         if step.kind is Kind.KEYS:
-            self._tell(step.name)
+            self._tell(step.name, publishers)
         elif step.name == SWITCHES:
-            self.tools.publisher.switch.settle(self.desired.greens)
+            publishers.edge.switch.settle(self.desired.greens)
         else:
-            self._publish_routes()
+            self._publish_routes(publishers.edge)
 
-    def _tell(self, part: str) -> None:
+    def _tell(self, part: str, publishers: Publishers) -> None:
         """Let a part take over what changed; the server of deploys reads it with every order."""
-        intake = self.desired.part(Role.INTAKE)
         if part == Role.GATEWAY.value:
-            self._tell_gateway()
-        elif part == Role.INTAKE.value and intake is not None and self.desired.intake is not None:
-            self.tools.deploys.publish(self.desired.intake, intake)
+            self._tell_gateway(publishers.gateway)
+            return
+        for role, wanted in (
+            (Role.INTAKE, self.desired.intake),
+            (Role.BOARD, self.desired.board),
+        ):
+            spec = self.desired.part(role)
+            if part == role.value and spec is not None and wanted is not None:
+                publishers.deploys.publish(wanted, spec)
 
-    def _tell_gateway(self) -> None:
+    def _tell_gateway(self, publisher: GatewayPublisher) -> None:
         gateway = self.desired.part(Role.GATEWAY)
         if gateway is None or self.desired.gateway is None:
             raise EngineError("the gateway is not wanted", hint="`workshop plan` shows what is")
-        self.tools.gateway.publish(self.desired.gateway, gateway.answers_at, gateway.port)
+        publisher.publish(self.desired.gateway, gateway.answers_at, gateway.port)
 
-    def _publish_routes(self) -> None:
+    def _publish_routes(self, publisher: Publisher) -> None:
         fingerprint = self.desired.edge_config
         edge = self._edge or self._running_edge()
         if fingerprint is None or edge is None:
             raise EngineError("the edge is not running", hint="`workshop provision` starts it")
-        self.tools.publisher.publish(self.tools.engine, edge, fingerprint)
+        publisher.publish(self.tools.engine, edge, fingerprint)
 
     def _running_edge(self) -> str | None:
         seen = self.tools.engine.observe(self.desired.owner.workshop)
@@ -426,9 +476,10 @@ class _Run:
         return f"exits at once: {lines[-1].strip()}" if lines else "exits at once, without a word"
 
     async def _verify(self, step: Step) -> None:
-        """Ask every seat through the edge who it is; at most a few seconds each."""
-        unfit = set(self.report.failed)
-        seats = [seat for seat in self.desired.seats if seat.key not in unfit]
+        """Ask the seats it is about, through the edge, who they are; some seconds each."""
+        unfit = {*self.report.failed, *self.plan.held}
+        asked = self.plan.about or {seat.key for seat in self.desired.seats}
+        seats = [seat for seat in self.desired.seats if seat.key in asked and seat.key not in unfit]
         problems = await asyncio.gather(*(self._identity(seat) for seat in seats))
         for seat, problem in zip(seats, problems, strict=True):
             if problem is not None:
@@ -436,13 +487,16 @@ class _Run:
         wrong = [seat.key for seat, problem in zip(seats, problems, strict=True) if problem]
         if wrong:
             raise NotReady(f"not what their name says: {', '.join(wrong)}")
-        self.tools.emit(StepProgress(step, f"{len(seats)} seats answer under their own names"))
+        whose = "1 seat answers under its own name"
+        if len(seats) != 1:
+            whose = f"{len(seats)} seats answer under their own names"
+        self.tools.emit(StepProgress(step, whose))
 
     async def _identity(self, seat: ContainerSpec) -> str | None:
-        edge = self.desired.edge
-        if edge is None:
+        door = self.tools.door or self.desired.edge
+        if door is None:
             return None
-        place, (address, port) = edge.place(seat.key), edge.asked_at
+        place, (address, port) = door.place(seat.key), door.asked_at
         waits = self.plan.unproven and seat.key in self.plan.unchanged
         seconds = self.tools.settings.ready_seconds if waits else _IDENTITY_SECONDS
         deadline = time.monotonic() + seconds

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from workshop import environment, operations, state
+from workshop import environment, operations, pausing, state
 from workshop.errors import InputError, WorkshopError
+from workshop.events import Note
 from workshop.gateway.config import PREFIX
 from workshop.intake.config import PAGE
 from workshop.llm import keys
+from workshop.lock import apply_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -103,14 +105,34 @@ def restore(work: Workspace, names: Sequence[str]) -> Report:
     return _change(work, names, lambda held: replace(held, revoked=False))
 
 
-def pause(work: Workspace, names: Sequence[str], *, paused: bool) -> Report:
-    """Let ``names`` ask no more questions for now, or again: ``workshop llm pause``, ``resume``."""
-    return _change(work, names, lambda held: replace(held, paused=paused))
+def pause(work: Workspace, names: Sequence[str], *, paused: bool) -> None:
+    """Let ``names`` ask no more questions for now, or again: ``workshop llm pause``, ``resume``.
+
+    Raises:
+        WorkshopError: there are no keys yet, or the gateway does not take the change over.
+
+    """
+    _pause(work, [work.roster.participant(name).name for name in names], paused=paused)
 
 
-def pause_class(work: Workspace, *, paused: bool) -> Report:
-    """Pause or resume everybody at once; what holds for single participants stays as it is."""
-    return operations.rechoose(work, lambda choices: replace(choices, paused=paused))
+def pause_class(work: Workspace, *, paused: bool) -> None:
+    """Pause or resume everybody at once; what holds for single participants stays as it is.
+
+    Raises:
+        WorkshopError: as with :func:`pause`.
+
+    """
+    _pause(work, None, paused=paused)
+
+
+def _pause(work: Workspace, names: Sequence[str] | None, *, paused: bool) -> None:
+    _choices(work)
+    home = work.state_directory
+    with apply_lock(home / "lock"):
+        known = pausing.pause(home, work.roster.name, names, paused=paused)
+    if not pausing.confirm(home, known, work.probe):
+        text = "the gateway does not answer; it takes this over when it does"
+        work.emit(Note(text, warning=True))
 
 
 def _change(

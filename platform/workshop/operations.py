@@ -10,10 +10,20 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from workshop import apply as applying
-from workshop import capacity, host, removals, resources, rosterfile, safekeeping, state
+from workshop import (
+    capacity,
+    carrying,
+    held,
+    host,
+    removals,
+    resources,
+    rosterfile,
+    safekeeping,
+    state,
+)
 from workshop import doctor as doctoring
-from workshop.apply import Report, Tools
+from workshop.apply import Publishers, Report, Tools
+from workshop.carrying import Verb
 from workshop.deploys import current
 from workshop.disk import writing
 from workshop.errors import InputError, WorkshopError
@@ -23,7 +33,7 @@ from workshop.limits import show_memory
 from workshop.lock import apply_lock
 from workshop.observed import Observed, State
 from workshop.parts.deploys import RELAYS
-from workshop.plan import Kind, Plan, make_plan, make_restart
+from workshop.plan import Kind, Plan, make_plan
 from workshop.proxy.render import render
 from workshop.subnets import seat_address
 from workshop.wall import firewall
@@ -67,6 +77,7 @@ def plan(work: Workspace, *, prune: bool = False) -> Plan:
         removals.without(seen.observed, work.state_directory),
         prune=None if prune else frozenset(),
         unproven=state.is_unproven(work.state_directory),
+        held=held.load(work.state_directory),
     )
     return replace(made, warnings=(*made.warnings, *_capacity_warnings(work)))
 
@@ -132,6 +143,7 @@ _PARTS = {
             Role.EMBEDDED,
             Role.REGISTRY,
             Role.INTAKE,
+            Role.BOARD,
             Role.SERVE,
             Role.EGRESS,
             Role.OUTBOUND,
@@ -177,19 +189,53 @@ def remove(work: Workspace, name: str) -> Report:
     """Take somebody out of the roster and remove the seat: ``workshop remove``."""
     with _alone(work):
         rosterfile.remove(work.roster_path, name)
+        carrying.release(work.state_directory, {name})
+        _renew_spare(work, name)
         return _converge(work, prune=frozenset({name}))
 
 
-def restart(work: Workspace, names: Sequence[str], *, fresh: bool = False) -> Report:
-    """Restart seats, or put fresh containers in their place: ``workshop restart``, ``reset``."""
+def _renew_spare(work: Workspace, name: str) -> None:
+    """Give a seat that is a spare one again a new key: whoever left knows the old one."""
+    known = state.load(work.state_directory)
+    if known is not None and any(person.name == name for person in work.roster.participants):
+        before = known.key(name)
+        renewed = state.KeyState(serial=before.serial + 1)
+        state.save(work.state_directory, replace(known, keys={**known.keys, name: renewed}))
+
+
+def restart(work: Workspace, names: Sequence[str]) -> Report:
+    """Restart seats: ``workshop restart``. One that was held is so no longer."""
+    return _act(work, names, Verb.RESTART)
+
+
+def reset(work: Workspace, names: Sequence[str]) -> Report:
+    """Put fresh containers in place of seats: ``workshop reset``. It ends a hold as well."""
+    return _act(work, names, Verb.RESET)
+
+
+def start(work: Workspace, names: Sequence[str]) -> Report:
+    """Bring seats up that were stopped: ``workshop start``."""
+    return _act(work, names, Verb.START)
+
+
+def stop(work: Workspace, names: Sequence[str]) -> Report:
+    """Stop seats, to stay so until they are started: ``workshop stop``."""
+    return _act(work, names, Verb.STOP)
+
+
+def _act(work: Workspace, names: Sequence[str], verb: Verb) -> Report:
     for name in names:
         work.roster.participant(name)
     with _alone(work):
         for name in names:
             work.roster.participant(name)
         seen = _survey(work)
-        made = make_restart(seen.desired, seen.observed, names, fresh=fresh)
-        return _carry_out(work, seen, made, strict=False)
+        made = carrying.plan_for(verb, work.state_directory, seen.desired, seen.observed, names)
+        if verb is not Verb.STOP:
+            return _carry_out(work, seen, made, strict=False)
+        # Nothing but seats is touched: an edge in trouble, or a full disk, must not keep one going.
+        tools = Tools(work.engine, work.probe, None, work.settings, work.emit)
+        return carrying.carry_out(made, seen.desired, work.state_directory, tools)
 
 
 def rechoose(work: Workspace, change: Callable[[Choices], Choices]) -> Report:
@@ -227,7 +273,8 @@ def _converge(
         return Report(Plan(work.roster.name, ()))
     state.set_provisioned(work.state_directory, seen.desired.asked)
     unproven = state.is_unproven(work.state_directory)
-    made = make_plan(seen.desired, seen.observed, prune=prune, unproven=unproven)
+    resting = held.load(work.state_directory)
+    made = make_plan(seen.desired, seen.observed, prune=prune, unproven=unproven, held=resting)
     return _carry_out(work, seen, made, strict=strict)
 
 
@@ -263,14 +310,12 @@ def _carry_out(work: Workspace, seen: Survey, made: Plan, *, strict: bool) -> Re
     deploys.prepare(seen.desired)
     if seen.desired.wall is not None:
         firewall.keep(work.directories.wall, seen.desired.wall)
-    state.set_unproven(work.state_directory, unproven=True)
-    with removals.noted(work.state_directory, work.emit) as emit:
-        tools = Tools(work.engine, work.probe, publisher, gateway, deploys, work.settings, emit)
-        report = applying.apply(made, seen.desired, tools)
+    publishers = Publishers(publisher, gateway, deploys)
+    tools = Tools(work.engine, work.probe, publishers, work.settings, work.emit)
+    report = carrying.carry_out(made, seen.desired, work.state_directory, tools)
     safekeeping.take_back(work, seen.desired, report)
     if report.ok:
         _forget_certificates(work)
-    state.set_unproven(work.state_directory, unproven=not report.ok)
     return report
 
 

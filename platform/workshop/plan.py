@@ -20,7 +20,7 @@ from workshop.subnets import bridge_prefix
 from workshop.wall.rules import difference
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from workshop.desired import Desired
     from workshop.observed import Observed, ObservedContainer
@@ -33,6 +33,8 @@ SWITCHES = "switches"
 """Name of the step that settles which of its two addresses each route leads to."""
 RUNNING_STATE = "conversations in memory and /tmp"
 """What a seat can lose: its root is read-only and the rest lives in the roster or an image."""
+_AT_REST = frozenset({State.CREATED, State.EXITED, State.REMOVING, State.DEAD})
+"""States of containers that are not started by themselves any more."""
 
 
 class Kind(StrEnum):
@@ -46,6 +48,7 @@ class Kind(StrEnum):
     EMBEDDED = "embedded"
     REGISTRY = "registry"
     INTAKE = "intake"
+    BOARD = "board"
     SERVE = "serve"
     EGRESS = "egress"
     RELAY = "relay"
@@ -65,6 +68,7 @@ class Action(StrEnum):
     START = "start"
     RESUME = "resume"
     RESTART = "restart"
+    STOP = "stop"
     PUBLISH = "publish"
     VERIFY = "verify"
     REMOVE = "remove"
@@ -107,6 +111,10 @@ class Plan:
     warnings: tuple[str, ...] = ()
     unproven: bool = False
     """Whether an earlier command ended before the seats that stay were proved right."""
+    about: tuple[str, ...] = ()
+    """Participants whose seats alone the plan is about, its proof included; empty: everybody."""
+    held: tuple[str, ...] = ()
+    """Participants whose seats are stopped and to stay so; nobody asks them anything."""
 
     @property
     def is_empty(self) -> bool:
@@ -123,6 +131,7 @@ class Plan:
     def __str__(self) -> str:
         head = f"{self.workshop}: {self.summary}"
         lines = [head, *(f"  {step}" for step in self.steps)]
+        lines += [f"  held: {', '.join(self.held)}"] if self.held else []
         return "\n".join([*lines, *(f"  warning: {text}" for text in self.warnings)])
 
 
@@ -132,6 +141,7 @@ def make_plan(
     *,
     prune: frozenset[str] | None = None,
     unproven: bool = False,
+    held: Collection[str] = frozenset(),
 ) -> Plan:
     """Compare and return the steps that make ``observed`` equal ``desired``.
 
@@ -142,9 +152,10 @@ def make_plan(
             ``None`` allows all. Others stay, with a warning.
         unproven: whether the last command ended before its proof; then even a plan without
             changes asks every seat who it is.
+        held: participants whose seats stay stopped, whatever else is wrong with them.
 
     """
-    return _Planner(desired, observed, prune, unproven=unproven).plan()
+    return _Planner(desired, observed, prune, held).plan(unproven=unproven)
 
 
 def make_teardown(desired: Desired, observed: Observed, *, keep_images: bool = False) -> Plan:
@@ -155,15 +166,42 @@ def make_teardown(desired: Desired, observed: Observed, *, keep_images: bool = F
 
 
 def make_restart(
-    desired: Desired, observed: Observed, names: Sequence[str], *, fresh: bool
+    desired: Desired,
+    observed: Observed,
+    names: Sequence[str],
+    *,
+    fresh: bool,
+    held: Collection[str] = frozenset(),
 ) -> Plan:
     """Return the steps that restart some seats, or put fresh containers in their place.
 
-    Seats that do not exist or are not as the roster says are brought there instead.
+    Seats that do not exist or are not as the roster says are brought there instead. The proof asks
+    these seats alone: what others do must not fail them.
     """
-    planner = _Planner(desired, observed, frozenset())
-    planner.restart(frozenset(names), fresh=fresh)
-    return Plan(desired.owner.workshop, tuple(planner.steps), tuple(planner.unchanged))
+    planner = _Planner(desired, observed, frozenset(), held, names)
+    return planner.again(Action.REPLACE if fresh else Action.RESTART)
+
+
+def make_start(
+    desired: Desired,
+    observed: Observed,
+    names: Sequence[str],
+    *,
+    held: Collection[str] = frozenset(),
+) -> Plan:
+    """Return the steps that bring some seats up; those that run as they should stay as they are."""
+    return _Planner(desired, observed, frozenset(), held, names).again(Action.START)
+
+
+def make_stop(
+    desired: Desired,
+    observed: Observed,
+    names: Sequence[str],
+    *,
+    held: Collection[str] = frozenset(),
+) -> Plan:
+    """Return the steps that stop some seats; what else is wrong with the class stays as it is."""
+    return _Planner(desired, observed, frozenset(), held, names).stop()
 
 
 class _Planner:
@@ -174,10 +212,13 @@ class _Planner:
         desired: Desired,
         observed: Observed,
         prune: frozenset[str] | None,
-        *,
-        unproven: bool = False,
+        held: Collection[str] = frozenset(),
+        about: Collection[str] = (),
     ) -> None:
-        self.unproven = unproven
+        seats = [spec.key for spec in desired.seats]
+        self.unproven = False
+        self.held = tuple(name for name in seats if name in held)
+        self.about = tuple(name for name in seats if name in about)
         self.desired = desired
         self.observed = observed
         self.prune = prune
@@ -190,24 +231,34 @@ class _Planner:
         self._freed: list[int] = []
         self._walled: list[int] = []
 
-    def plan(self) -> Plan:
+    def plan(self, *, unproven: bool) -> Plan:
+        self.unproven = unproven
         self._free_addresses()
         self._wall()
         steps = self._parts()
         self._configure(steps)
-        seat_steps = [
-            step for spec in self.desired.seats if (step := self._container(spec)) is not None
+        planned = [
+            self._hold(spec, "held, but it runs")
+            if spec.key in self.held
+            else self._container(spec)
+            for spec in self.desired.seats
         ]
+        seat_steps = [step for step in planned if step is not None]
         edge_steps = steps.get(Role.EDGE, [])
         published = self._publish(edge_steps)
         self._strays(published)
         self._verify(needs=[*edge_steps, *published], after=seat_steps)
+        return self._made()
+
+    def _made(self) -> Plan:
         return Plan(
             self.desired.owner.workshop,
             tuple(self.steps),
             tuple(self.unchanged),
             tuple(self.warnings),
             self.unproven,
+            self.about,
+            self.held,
         )
 
     def _parts(self) -> dict[Role, list[int]]:
@@ -219,21 +270,43 @@ class _Planner:
                 steps.setdefault(spec.role, []).append(step)
         return steps
 
-    def restart(self, names: frozenset[str], *, fresh: bool) -> None:
+    def again(self, action: Action) -> Plan:
+        """Plan for the seats it is about: to restart, to replace or merely to start them."""
         self._wall()
         parts = self._parts()
         self._configure(parts)
         edge_steps = parts.get(Role.EDGE, [])
         steps = []
         for spec in self.desired.seats:
-            if spec.key not in names:
+            if spec.key not in self.about:
                 self.unchanged.append(spec.key)
             elif (changed := self._container(spec)) is not None:
                 steps.append(changed)
-            else:
-                steps.append(self._again(spec, fresh=fresh))
-        self.unchanged = [name for name in self.unchanged if name not in names]
+            elif action is not Action.START:
+                self.unchanged.remove(spec.key)
+                steps.append(self._again(spec, fresh=action is Action.REPLACE))
         self._verify(needs=[*edge_steps, *self._publish(edge_steps)], after=steps)
+        return self._made()
+
+    def stop(self) -> Plan:
+        """Plan to stop the seats it is about, and nothing else."""
+        for spec in self.desired.seats:
+            if spec.key in self.about:
+                self._hold(spec, "stop")
+            else:
+                self.unchanged.append(spec.key)
+        return self._made()
+
+    def _hold(self, spec: ContainerSpec, cause: str) -> int | None:
+        """Plan to stop a seat; one that does not run is right as it is."""
+        going = [item for item in self._standing(spec) if item.state not in _AT_REST]
+        if not going:
+            self.unchanged.append(spec.key)
+            return None
+        old = tuple(item.id for item in going)
+        return self._add(
+            Kind.SEAT, spec.key, Action.STOP, cause, spec, old=old, loses=RUNNING_STATE
+        )
 
     def _again(self, spec: ContainerSpec, *, fresh: bool) -> int:
         standing = self._standing(spec)
@@ -368,7 +441,10 @@ class _Planner:
             return []
         if name in self._networks:
             return [self._networks[name]]
-        spec = next(item for item in self.desired.networks if item.name == name)
+        spec = next((item for item in self.desired.networks if item.name == name), None)
+        if spec is None:
+            # The control process makes no networks; without one the engine refuses the container.
+            return []
         found = next((item for item in self.observed.networks if item.name == name), None)
         if found is None:
             self._networks[name] = self._add(Kind.NETWORK, name, Action.CREATE, "not found", spec)
@@ -389,6 +465,7 @@ class _Planner:
         for role, wanted, known, change in (
             (Role.GATEWAY, desired.gateway, observed.gateway_config, "budgets or upstreams"),
             (Role.INTAKE, desired.intake, observed.intake_config, "participants or limits"),
+            (Role.BOARD, desired.board, observed.board_config, "participants or addresses"),
         ):
             if wanted is None:
                 continue
@@ -454,8 +531,12 @@ class _Planner:
 
     def _verify(self, *, needs: Sequence[int] = (), after: Sequence[int] = ()) -> None:
         """End every apply with the proof that each name leads to its own seat."""
-        moved = any(step.kind not in {Kind.KEYS, Kind.WALL} for step in self.steps)
-        if (moved or self.unproven) and self.desired.seats:
+        moved = any(
+            step.kind not in {Kind.KEYS, Kind.WALL} and step.action is not Action.STOP
+            for step in self.steps
+        )
+        asked = {*(self.about or (spec.key for spec in self.desired.seats))} - {*self.held}
+        if (moved or self.unproven) and asked:
             cause = "each name must lead to its own seat"
             if not self.steps:
                 cause = "the last command ended before every seat had answered"
@@ -558,6 +639,7 @@ _KINDS: Mapping[Role | None, Kind] = {
         Role.EMBEDDED,
         Role.REGISTRY,
         Role.INTAKE,
+        Role.BOARD,
         Role.SERVE,
         Role.EGRESS,
         Role.RELAY,

@@ -38,7 +38,7 @@ def add(path: Path, person: Participant) -> None:
         raise InputError(trouble)
     text = yamltree.read_text(path)
     known = roster.parse(text, path)
-    if any(other.name == person.name for other in known.participants):
+    if any(other.name == person.name and not other.spare for other in known.participants):
         raise InputError(f"{person.name} is in {path.name} already")
     people = _people(text, path)
     lines = text.splitlines(keepends=True)
@@ -61,7 +61,11 @@ def remove(path: Path, name: str) -> None:
 
     """
     text = yamltree.read_text(path)
-    roster.parse(text, path).participant(name)
+    if roster.parse(text, path).participant(name).spare:
+        raise InputError(
+            f"{name} is a spare seat, which {path.name} does not name",
+            hint="lower workshop.spares, then `workshop provision --prune`",
+        )
     people = _people(text, path)
     if len(people.items) == 1:
         raise InputError(

@@ -1,4 +1,4 @@
-"""What the platform's own services share: a log of JSON lines, and a socket to listen on.
+"""What the platform's own services share: a log, a socket, files replaced whole, a pace.
 
 It imports nothing of the platform, and enters the image of each service beside its own package.
 """
@@ -13,7 +13,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
     from typing import TextIO
+
+_FORGET = 4096
+"""Buckets before the full ones are forgotten."""
+_MINUTE = 60.0
 
 
 class Log(Protocol):
@@ -59,3 +65,47 @@ def bind(address: str) -> socket.socket:
         listener.close()
         raise
     return listener
+
+
+def replace_whole(path: Path, text: str, mode: int = 0o644) -> None:
+    """Replace ``path`` in one step, so that a reader sees the old text or the new one.
+
+    Raises:
+        OSError: that is not possible; what stood there stays.
+
+    """
+    temporary = path.with_name(f".{path.name}.new")
+    try:
+        # Closed while it is written, whatever the process's mask says.
+        temporary.touch(mode=mode & 0o600)
+        temporary.write_text(text, "utf-8")
+        temporary.chmod(mode)
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+class Buckets:
+    """How often somebody may come: buckets that hold a few and fill steadily, one for each name."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._full_at: dict[str, float] = {}
+
+    def wait(self, name: str, per_minute: int, burst: int) -> float:
+        """Tell the seconds until one can be taken; 0 if that is now."""
+        now, step = self._clock(), _MINUTE / per_minute
+        wait = max(self._full_at.get(name, now), now) + step - now - step * burst
+        # Rounding must not cost anybody the last of a burst.
+        return wait if wait > step / 1000 else 0.0
+
+    def take(self, name: str, per_minute: int, burst: int) -> float:
+        """Take one; return 0, or the seconds until there is one again."""
+        if wait := self.wait(name, per_minute, burst):
+            return wait
+        now = self._clock()
+        self._full_at[name] = max(self._full_at.get(name, now), now) + _MINUTE / per_minute
+        if len(self._full_at) > _FORGET:
+            self._full_at = {key: at for key, at in self._full_at.items() if at > now}
+        return 0.0

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from workshop.deploys.current import Deployment
+    from workshop.deploys.current import Deployment, SeatDeploys
     from workshop.labels import Role
     from workshop.limits import Limits
 
@@ -136,6 +136,17 @@ class ContainerSpec:
         """Give the same seat at its green address; both may stand side by side."""
         return replace(self, name=f"{self.name}.green", address=address)
 
+    def placed(self, held: SeatDeploys, green: str) -> ContainerSpec:
+        """Give the seat the version that was deployed last, where it was started.
+
+        Args:
+            held: what the seat runs instead of what the roster says, if anything.
+            green: the slot's second address.
+
+        """
+        spec = self if held.live is None else self.deployed(held.live)
+        return spec.moved(green) if held.is_green else spec
+
     def deployed(self, deployment: Deployment) -> ContainerSpec:
         """Give the same seat running what was deployed."""
         return replace(
@@ -220,6 +231,8 @@ class Directories:
     egress: Path
     wall: Path
     """Firewall rules, and what sets them."""
+    board: Path
+    """What the board is told, what it is shown, and what it keeps."""
     memory: Path
     """Where the files of secrets lie, outside the state directory, below the workshop's name."""
 

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tests.deploys.logs import CASES
@@ -76,6 +76,8 @@ def test_secret_never_shows(secret: str) -> None:
     """A value whose name says that it is secret is masked wherever it turns up."""
     secrets = secrets_in({"MY_API_TOKEN": secret, "GREETING": "hello"})
     state = ContainerState(running=False, exit_code=1)
+    # A word of the finding's own, which Hypothesis may take from the source, is no secret.
+    assume(secret not in written(explain(seen(state=state, log="KeyError: 'x'"))))
     log = f"connecting with {secret}\nKeyError: '{secret}' and sk-{secret}"
     text = written(explain(seen(state=state, log=log, secrets=secrets)))
 

@@ -317,6 +317,38 @@ def test_intake_cannot_order_what_only_the_instructor_may(
     assert room.makers.made == []
 
 
+@pytest.mark.parametrize("what", [What.PUSH, What.SOURCE])
+def test_deploy_of_a_held_seat_fails_and_starts_nothing(
+    room: Room, next_command: Callable[[Workspace], Workspace], what: What
+) -> None:
+    """What the instructor stopped, a push does not start."""
+    assert operations.stop(next_command(room.work), ["ada"]).ok
+    found = room.until(room.order("ada", what))
+
+    assert (found.stage, found.finding and found.finding.cause) == (Stage.FAILED, "seat-held")
+    assert room.seats("ada") == ["class-ada"]
+    assert room.makers.made == []
+    assert operations.plan(next_command(room.work)).is_empty
+
+
+def test_seat_that_is_stopped_while_its_next_version_starts_stays_stopped(
+    room: Room, next_command: Callable[[Workspace], Workspace]
+) -> None:
+    """The candidate goes, and nothing of the seat runs."""
+    room.makers.hold.clear()
+    waiting = room.command("ada", version="template")
+    room.until_true(lambda: len(room.seats("ada")) == 2)
+    assert operations.stop(next_command(room.work), ["ada"]).ok
+    room.makers.hold.set()
+    found = room.until(waiting)
+
+    assert (found.stage, found.finding and found.finding.cause) == (Stage.FAILED, "seat-held")
+    room.until_true(lambda: room.seats("ada") == ["class-ada"])
+    (ada,) = (item for item in room.engine.observe("class").containers if item.key == "ada")
+    assert ada.state is State.EXITED
+    assert room.greens() == frozenset()
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"id": 1}', '{"seat": "../../etc"}'])
 def test_garbled_order_is_thrown_away(room: Room, text: str) -> None:
     """The server believes no field of an order."""

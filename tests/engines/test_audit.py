@@ -365,9 +365,10 @@ def everything(directory: Path) -> list[ContainerSpec]:
 
 
 def test_whole_class_is_made_without_a_finding(hall: Hall, everything: list[ContainerSpec]) -> None:
-    """Edge, gateway, embedded model, registry, intake, egress, relays, serve and seats."""
+    """Edge, gateway, embedded model, registry, intake, egress, relays, serve, board and seats."""
     roles = {spec.role for spec in everything}
     assert {Role.EDGE, Role.GATEWAY, Role.EMBEDDED, Role.REGISTRY, Role.SERVE, Role.RELAY} < roles
+    assert Role.BOARD in roles
     try:
         for number, spec in enumerate(everything):
             name, command = f"{hall.owner.workshop}-{number}", spec.command or ("sleep", "1")

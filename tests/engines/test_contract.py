@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -158,6 +159,182 @@ def test_uptime_of_a_seat_that_ends_by_itself_counts_its_restarts(
 
     assert seen[-1].restarts >= 3
     assert all(uptime.crashing for uptime in seen)
+
+
+def test_uptime_tells_when_a_seat_started_and_when_it_ended(
+    engine: Engine, owner: Owner, base: str, network: NetworkSpec
+) -> None:
+    """The board shows since when a seat is what it is."""
+    container = engine.create(seat(owner, base), owner)
+    engine.start(container)
+    started = engine.uptime(container).since
+    kill(engine, container)
+    deadline = time.monotonic() + 10
+    while (ended := engine.uptime(container).since) == started:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+    assert time.time() - 20 < started < ended < time.time() + 1
+
+
+def test_containers_are_those_of_the_whole_look(
+    engine: Engine, owner: Owner, base: str, network: NetworkSpec
+) -> None:
+    """The quick look leaves out images and networks, and no container."""
+    engine.create(seat(owner, base), owner)
+    engine.create(seat(owner, base, key="bob", slot=1), owner)
+
+    assert tuple(engine.containers(owner.workshop)) == engine.observe(owner.workshop).containers
+    assert engine.containers("nobody-uses-this-name") == ()
+
+
+def test_events_tell_what_happens_to_a_container(
+    engine: Engine, owner: Owner, base: str, network: NetworkSpec
+) -> None:
+    """Whoever watches learns of each change, and whose container it is."""
+    stream = engine.events(owner.workshop)
+    container = engine.create(seat(owner, base), owner)
+    engine.start(container)
+    engine.remove(container)
+    heard = []
+    for event in stream:
+        heard.append(event)
+        if event.action == "destroy":
+            break
+    stream.close()
+
+    assert {(event.container, event.role, event.key) for event in heard} == {
+        (container, Role.SEAT, "ada")
+    }
+    actions = [event.action for event in heard if event.action in {"create", "start", "destroy"}]
+    assert actions == ["create", "start", "destroy"]
+
+
+def test_events_of_another_workshop_are_not_told(
+    engine: Engine, owner: Owner, base: str, network: NetworkSpec
+) -> None:
+    """Classes on one engine do not disturb each other."""
+    other = replace(owner, workshop=f"{owner.workshop}x")
+    stream = engine.events(owner.workshop)
+    of_other = seat(other, base, network=None, address=None)
+    engine.remove(engine.create(of_other, other))
+    engine.remove(engine.create(seat(owner, base, key="bob"), owner))
+    first = next(iter(stream))
+    stream.close()
+
+    assert (first.action, first.key) == ("create", "bob")
+
+
+def test_closed_stream_ends_for_whoever_waits_in_it(
+    engine: Engine, owner: Owner, base: str, network: NetworkSpec
+) -> None:
+    """A server that is told to stop does not wait for the next event."""
+    stream = engine.events(owner.workshop)
+    heard: list[object] = []
+    reader = threading.Thread(target=lambda: heard.extend(stream))
+    reader.start()
+    reader.join(0.2)
+    stream.close()
+    reader.join(10)
+
+    assert (reader.is_alive(), heard) == (False, [])
+
+
+def test_followed_log_has_what_was_written_before_and_goes_on(
+    engine: Engine, owner: Owner, base: str, network: NetworkSpec
+) -> None:
+    """Lines come with times that sort as text, and end with the container."""
+    words = "echo one; sleep 0.5; echo two; sleep 3600"
+    container = engine.create(seat(owner, base, command=("sh", "-c", words)), owner)
+    engine.start(container)
+    if isinstance(engine, MemoryEngine):
+        engine.write(container, "one")
+    stream = engine.follow(container, time.time() - 60)
+    lines = iter(stream)
+    found = [next(lines)]
+    if isinstance(engine, MemoryEngine):
+        engine.write(container, "two")
+    found.append(next(lines))
+    engine.remove(container)
+
+    assert [text for _, text in found] == ["one", "two"]
+    assert found[0][0] < found[1][0]
+    assert list(lines) == []
+    stream.close()
+
+
+def test_followed_log_leaves_out_what_is_older(
+    engine: Engine, owner: Owner, base: str, network: NetworkSpec
+) -> None:
+    """Whoever goes on after a break does not read everything again."""
+    words = "echo one; sleep 1.5; echo two; sleep 3600"
+    container = engine.create(seat(owner, base, command=("sh", "-c", words)), owner)
+    engine.start(container)
+    if isinstance(engine, MemoryEngine):
+        engine.write(container, "one")
+    time.sleep(0.3)
+    stream = engine.follow(container, time.time())
+    if isinstance(engine, MemoryEngine):
+        engine.write(container, "two")
+    _, text = next(iter(stream))
+    stream.close()
+
+    assert text == "two"
+
+
+def test_log_of_a_container_that_is_gone_is_not_followed(engine: Engine) -> None:
+    """The edge may be replaced at any time."""
+    with pytest.raises(NotFound):
+        engine.follow("0" * 64, time.time())
+
+
+def test_stopped_container_stays_as_it_ended_until_it_is_started(
+    engine: Engine, owner: Owner, base: str, network: NetworkSpec
+) -> None:
+    """The engine counts no end of its own against it, and gives it its address back."""
+    container = engine.create(seat(owner, base), owner)
+    engine.start(container)
+    engine.stop(container)
+    (stopped,) = engine.observe(owner.workshop).containers
+    engine.start(container)
+    (started,) = engine.observe(owner.workshop).containers
+
+    assert (stopped.id, stopped.state, stopped.address) == (container, State.EXITED, None)
+    assert (started.id, started.state, started.address) == (container, State.RUNNING, place(2))
+    assert engine.uptime(container).restarts == 0
+
+
+def test_stop_of_what_has_ended_is_no_error_and_of_what_is_gone_is_one(
+    engine: Engine, owner: Owner, base: str, network: NetworkSpec
+) -> None:
+    """Two may press the same button."""
+    container = engine.create(seat(owner, base), owner)
+    engine.start(container)
+    engine.stop(container)
+    engine.stop(container)
+    (stopped,) = engine.observe(owner.workshop).containers
+    engine.remove(container)
+
+    assert stopped.state is State.EXITED
+    with pytest.raises(NotFound):
+        engine.stop(container)
+
+
+def test_stop_ends_the_restarts_of_what_crashes(
+    engine: Engine, owner: Owner, base: str, network: NetworkSpec
+) -> None:
+    """Stopped is stopped, also between two ends."""
+    container = engine.create(seat(owner, base, command=("sleep", "0.2")), owner)
+    engine.start(container)
+    end_by_itself(engine, container, 0)
+    engine.stop(container)
+    before = engine.uptime(container).restarts
+    if not isinstance(engine, MemoryEngine):
+        time.sleep(1.5)
+    (seen,) = engine.observe(owner.workshop).containers
+
+    assert seen.state is State.EXITED
+    assert engine.uptime(container).restarts == before
 
 
 def test_second_container_of_a_name_is_refused(

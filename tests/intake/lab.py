@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx2
 
+from workshop import serving
 from workshop.intake import orders
 from workshop.intake.__main__ import make_server
 from workshop.intake.config import (
@@ -194,7 +195,7 @@ class Lab:
         return f"http://{self.address}"
 
     def _write(self) -> None:
-        orders.replace_whole(self.directory / "config" / FILE, dump(self.config))
+        serving.replace_whole(self.directory / "config" / FILE, dump(self.config))
 
     def configure(self, **changes: Any) -> None:
         """Change the configuration and wait until it holds."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +15,7 @@ import workshop
 from workshop.errors import InputError, WorkshopError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from workshop.cli.output import Output
 
@@ -77,16 +78,37 @@ AllOption = Annotated[bool, typer.Option("--all", help="Everybody in the roster.
 DEFAULT_ROSTER = Path("participants.yaml")
 
 
+@dataclass(frozen=True)
+class Act:
+    """What a command does to the class, for the journal."""
+
+    what: str
+    roster: Path
+    names: Sequence[str] | None = None
+    """Participants; ``None`` for everybody, or where it is about nobody."""
+    quiet: bool = False
+    """Whether it is worth a line only where it fails, as what a timer does."""
+
+
 @contextlib.contextmanager
-def boundary(*, as_json: bool) -> Iterator[Output]:
-    """End errors here: one line and an exit code for the operator's, a traceback for ours."""
+def boundary(*, as_json: bool, act: Act | None = None) -> Iterator[Output]:
+    """End errors here: one line and an exit code for the operator's, a traceback for ours.
+
+    A command that changes something says what in ``act``, and how it ended is noted here.
+    """
     from workshop.cli.output import Output
 
     output = Output(as_json=as_json)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
-    try:
+    with _noted(act), _errors_ended(output):
         yield output
+
+
+@contextlib.contextmanager
+def _errors_ended(output: Output) -> Iterator[None]:
+    try:
+        yield
     except WorkshopError as exc:
         output.error(exc)
         raise typer.Exit(exc.exit_code) from None
@@ -97,6 +119,35 @@ def boundary(*, as_json: bool) -> Iterator[Output]:
         # Whoever read our output is gone; there is nobody left to tell.
         sys.stderr.close()
         raise typer.Exit(1) from None
+
+
+@contextlib.contextmanager
+def _noted(act: Act | None) -> Iterator[None]:
+    """Note in the journal what was done and how it ended; what touched nothing is not worth it."""
+    code, words = 0, ""
+    try:
+        yield
+    except typer.Exit as exc:
+        code = exc.exit_code
+        words = exc.__context__.message if isinstance(exc.__context__, WorkshopError) else ""
+        raise
+    except BaseException:
+        code = 1
+        raise
+    finally:
+        if act is not None and code != InputError.exit_code and (code or not act.quiet):
+            _note(act, code, words)
+
+
+def _note(act: Act, code: int, words: str) -> None:
+    from workshop import journal, state
+
+    home = act.roster.parent / state.DIRECTORY
+    if not home.is_dir():
+        return
+    facts: dict[str, object] = {} if act.names is None else {"seats": list(act.names)}
+    facts |= {"words": words} if words else {}
+    journal.note(home, act.what, by="instructor", done=code == 0, exit=code, **facts)
 
 
 def interrupted(exc: KeyboardInterrupt) -> int:

@@ -1,4 +1,4 @@
-"""Commands for one seat: add, remove, open, logs, exec, restart, reset."""
+"""Commands for seats: add, remove, open, logs, exec, restart, reset, stop, start, announce."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 
 from workshop.cli.app import (
     DEFAULT_ROSTER,
+    Act,
     AllOption,
     JsonOption,
     NameArgument,
@@ -24,7 +25,11 @@ from workshop.cli.app import (
 from workshop.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from workshop.apply import Report
+    from workshop.workspace import Workspace
 
 
 @app.command()
@@ -46,7 +51,7 @@ def add(  # noqa: PLR0917 - typer hands options over by name
     from workshop.roster import Participant
     from workshop.workspace import Workspace
 
-    with boundary(as_json=as_json) as output:
+    with boundary(as_json=as_json, act=Act("add", roster, [name])) as output:
         person = Participant(name, display_name=display_name, email=email, env=_pairs(env or []))
         with output.progress() as progress:
             work = Workspace(roster, emit=progress)
@@ -69,7 +74,7 @@ def remove(
     from workshop import operations
     from workshop.workspace import Workspace
 
-    with boundary(as_json=as_json) as output:
+    with boundary(as_json=as_json, act=Act("remove", roster, [name])) as output:
         work = Workspace(roster)
         work.roster.participant(name)
         confirm(output, f"Remove {name} and everything the seat holds?", yes=yes)
@@ -167,7 +172,9 @@ def restart(
 
     Example: workshop restart ada grace
     """
-    _again(names, everybody=everybody, roster=roster, as_json=as_json, fresh=False)
+    from workshop.operations import restart as carry_out
+
+    _act("restart", carry_out, names, everybody=everybody, roster=roster, as_json=as_json)
 
 
 @app.command()
@@ -182,34 +189,95 @@ def reset(
 
     Example: workshop reset ada --yes
     """
-    _again(names, everybody=everybody, roster=roster, as_json=as_json, fresh=True, yes=yes)
+    from workshop.operations import reset as carry_out
+
+    _act("reset", carry_out, names, everybody=everybody, roster=roster, as_json=as_json, yes=yes)
 
 
-def _again(
+@app.command()
+def stop(
+    names: NamesArgument = None,
+    everybody: AllOption = False,
+    yes: YesOption = False,
+    roster: RosterOption = DEFAULT_ROSTER,
+    as_json: JsonOption = False,
+) -> None:
+    """Stop seats, to stay so until `workshop start`: no repair and no deploy starts them.
+
+    Example: workshop stop ada --yes
+    """
+    from workshop.operations import stop as carry_out
+
+    _act("stop", carry_out, names, everybody=everybody, roster=roster, as_json=as_json, yes=yes)
+
+
+@app.command()
+def start(
+    names: NamesArgument = None,
+    everybody: AllOption = False,
+    roster: RosterOption = DEFAULT_ROSTER,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring seats up that were stopped; those that run are left alone.
+
+    Example: workshop start ada
+    """
+    from workshop.operations import start as carry_out
+
+    _act("start", carry_out, names, everybody=everybody, roster=roster, as_json=as_json)
+
+
+def _act(
+    what: str,
+    carry_out: Callable[[Workspace, list[str]], Report],
     names: list[str] | None,
     *,
     everybody: bool,
     roster: Path,
     as_json: bool,
-    fresh: bool,
     yes: bool = True,
 ) -> None:
-    from workshop import operations
+    """Do one thing to some seats, asked first where ``yes`` does not say so already."""
     from workshop.workspace import Workspace
 
-    with boundary(as_json=as_json) as output:
+    with boundary(as_json=as_json, act=Act(what, roster, names)) as output:
         if bool(names) == everybody:
-            raise InputError("name some participants, or say --all", hint="workshop restart ada")
+            raise InputError("name some participants, or say --all", hint=f"workshop {what} ada")
         known = Workspace(roster).roster
         chosen = names or [person.name for person in known.participants]
         for name in chosen:
             known.participant(name)
-        confirm(output, f"Reset {', '.join(chosen)}? What they hold in memory is lost.", yes=yes)
+        question = f"{what.capitalize()} {', '.join(chosen)}? What they hold in memory is lost."
+        confirm(output, question, yes=yes)
         with output.progress() as progress:
             work = Workspace(roster, emit=progress)
-            report = operations.restart(work, chosen, fresh=fresh)
+            report = carry_out(work, chosen)
         output.report(report, work)
         raise typer.Exit(0 if report.ok else 1)
+
+
+@app.command()
+def announce(
+    text: Annotated[str, typer.Argument(help="What to say, in one line.")] = "",
+    clear: Annotated[bool, typer.Option("--clear", help="Take back what was said.")] = False,
+    roster: RosterOption = DEFAULT_ROSTER,
+    as_json: JsonOption = False,
+) -> None:
+    """Say something to everybody, on every participant's page of the board.
+
+    Example: workshop announce "Lunch until one"
+    """
+    from workshop import announcing
+    from workshop.workspace import Workspace
+
+    with boundary(as_json=as_json, act=Act("announce", roster)) as output:
+        if bool(text.strip()) == clear:
+            raise InputError(
+                "say something, or --clear", hint='workshop announce "Lunch until one"'
+            )
+        work = Workspace(roster)
+        _ = work.roster
+        output.announced(announcing.announce(work.state_directory, text))
 
 
 def _pairs(texts: list[str]) -> dict[str, str]:

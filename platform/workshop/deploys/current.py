@@ -7,11 +7,11 @@ command reads it whenever it says what should be.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
 SCHEMA = 1
@@ -77,6 +77,14 @@ def load(directory: Path) -> Current:
         pass
     path.replace(path.with_suffix(".json.broken"))
     return {}
+
+
+def present(known: Mapping[str, SeatDeploys], images: Collection[str]) -> Current:
+    """Count a version whose image is not among ``images`` as never deployed."""
+    return {
+        name: held if held.live is None or held.live.image in images else replace(held, live=None)
+        for name, held in known.items()
+    }
 
 
 def dump(current: Mapping[str, SeatDeploys]) -> str:

@@ -83,6 +83,8 @@ class Pipeline:
         seat = run.config().seat(run.order.seat)
         if seat is None:
             raise DeployFailed(versions.unknown_seat(run.order.seat))
+        if self._records.is_held(run.order.seat):
+            raise DeployFailed(versions.held(run.order.seat))
         return seat
 
     # -- the image ----------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from workshop import held as holds
 from workshop.deploys import current
 from workshop.deploys.current import SeatDeploys
 from workshop.deploys.diagnosis.candidate import Superseded
@@ -36,6 +37,11 @@ class Records:
         """Say what one seat runs and could go back to."""
         with self._lock:
             return self._held.get(seat, SeatDeploys())
+
+    def everybody(self) -> current.Current:
+        """Say the same of every seat with deploys; another object whenever that has changed."""
+        with self._lock:
+            return self._held
 
     def begin(self, seat: str) -> int:
         """Count one more deploy of a seat; its number."""
@@ -68,6 +74,10 @@ class Records:
         """List the seats whose route leads to their green address."""
         with self._lock:
             return frozenset(name for name, held in self._held.items() if held.is_green)
+
+    def is_held(self, seat: str) -> bool:
+        """Whether the instructor stopped a seat, so that nothing may start there."""
+        return seat in holds.load(self._lock_path.parent)
 
     @contextmanager
     def alone(self, stop: Callable[[], bool]) -> Iterator[None]:

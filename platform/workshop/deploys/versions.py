@@ -56,6 +56,15 @@ def unknown_seat(seat: str) -> Finding:
     )
 
 
+def held(seat: str) -> Finding:
+    """Say that a seat is stopped on purpose, and that a deploy does not start it."""
+    return Finding(
+        cause="seat-held",
+        message=f"The instructor has stopped the seat {seat}, so nothing new goes live there.",
+        next=f"Ask your instructor to start it (`workshop start {seat}`), then deploy once more.",
+    )
+
+
 def gone(version: Deployment) -> Finding:
     """Say that a kept version's image has been removed by somebody else."""
     return Finding(

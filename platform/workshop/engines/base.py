@@ -10,14 +10,15 @@ All verbs raise :class:`~workshop.errors.EngineError` (or :class:`NotFound`, :cl
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from workshop.audit import Facts
-    from workshop.observed import Observed, Uptime
+    from workshop.labels import Role
+    from workshop.observed import Observed, ObservedContainer, Uptime
     from workshop.specs import ContainerSpec, ImageSpec, NetworkSpec, Owner
 
 STOP_SECONDS = 3
@@ -39,6 +40,36 @@ class EngineInfo:
     warnings: tuple[str, ...] = ()
 
 
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Stream(Protocol[T_co]):
+    """What an engine goes on telling, until it or the engine ends, or somebody closes it."""
+
+    def __iter__(self) -> Iterator[T_co]:
+        """Yield what comes, waiting for it."""
+        ...
+
+    def close(self) -> None:
+        """End it, from any thread; whoever waits in it gets nothing further."""
+        ...
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something happened to a container."""
+
+    container: str
+    """Its id."""
+    action: str
+    """create, start, die, stop, restart, kill, oom, pause, unpause or destroy."""
+    role: Role | None
+    key: str
+    """The participant of a seat, or the system part's own name."""
+    exit_code: int | None = None
+    """Of one that died."""
+
+
 class Engine(Protocol):
     """A place where containers run."""
 
@@ -54,6 +85,14 @@ class Engine(Protocol):
 
         ``references`` are images of somebody else's making whose presence matters.
         """
+        ...
+
+    def containers(self, workshop: str) -> Sequence[ObservedContainer]:
+        """Look at the containers of ``workshop`` alone: the quick part of :meth:`observe`."""
+        ...
+
+    def events(self, workshop: str) -> Stream[Event]:
+        """Tell what happens to containers of ``workshop`` from now on."""
         ...
 
     def uptime(self, container_id: str) -> Uptime:
@@ -109,6 +148,10 @@ class Engine(Protocol):
         """Stop (SIGTERM, bounded wait) and start a container."""
         ...
 
+    def stop(self, container_id: str) -> None:
+        """Stop (SIGTERM, bounded wait) a container, to stay so; one that has ended is no error."""
+        ...
+
     def once(self, spec: ContainerSpec, owner: Owner) -> tuple[int, str]:
         """Run a container that does one thing; its exit status and output. Nothing of it stays."""
         ...
@@ -127,6 +170,14 @@ class Engine(Protocol):
 
     def logs(self, container_id: str, *, tail: int, follow: bool = False) -> Iterator[str]:
         """Yield the last ``tail`` lines a container wrote, and further ones when following."""
+        ...
+
+    def follow(self, container_id: str, since: float) -> Stream[tuple[str, str]]:
+        """Tell what a container writes to its standard output, from ``since`` on.
+
+        Each line comes with the time the engine took it at, as text that sorts by time. ``since``
+        is in seconds since 1970. It ends when the container does.
+        """
         ...
 
     def remove_nameless(self, workshop: str) -> None:

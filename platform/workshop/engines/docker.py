@@ -20,7 +20,16 @@ from docker.types import IPAMConfig, IPAMPool, Mount
 
 from workshop import host, labels
 from workshop.audit import Facts
-from workshop.engines import addresses, alterations, builder, execution, seccomp, terminal, walls
+from workshop.engines import (
+    addresses,
+    alterations,
+    builder,
+    execution,
+    seccomp,
+    streams,
+    terminal,
+    walls,
+)
 from workshop.engines.base import STOP_SECONDS, EngineInfo
 from workshop.engines.connection import (
     BUILD_SECONDS,
@@ -48,6 +57,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from workshop.engines.base import Event, Stream
     from workshop.specs import ContainerSpec, ImageSpec, NetworkSpec, Owner
 
 _SMALL_BYTES = 16 * MIB
@@ -89,16 +99,12 @@ class DockerEngine:
         with mapped(), ThreadPoolExecutor(2) as pool:
             listed = pool.submit(self._api.images)
             networks_listed = pool.submit(self._api.networks)
-            containers = self._api.containers(all=True, filters=_of(workshop))
+            containers = self._list(workshop)
             networks, images = networks_listed.result(), listed.result()
-        # A container somebody ran by hand from one of our images inherits the image's labels.
-        containers = [item for item in containers if item["Labels"].get(labels.CONFIG_HASH)]
         mine = [item for item in networks if (item["Labels"] or {}).get(labels.NAME) == workshop]
         others = [item for item in networks if item not in mine]
         return Observed(
-            containers=tuple(
-                map(_container, sorted(containers, key=lambda item: -item["Created"]))
-            ),
+            containers=tuple(map(_container, containers)),
             networks=tuple(map(_network, mine)),
             images=tuple(_images(images, frozenset(references))),
             taken_subnets=tuple(subnet for item in others for subnet in _subnets(item)),
@@ -109,6 +115,25 @@ class DockerEngine:
                 if mount.get("Type") == "volume"
             ),
         )
+
+    def containers(self, workshop: str) -> Sequence[ObservedContainer]:
+        with mapped():
+            return tuple(map(_container, self._list(workshop)))
+
+    def _list(self, workshop: str) -> list[Mapping[str, Any]]:
+        """List containers, newest first.
+
+        One that somebody ran by hand from an image of ours inherits the image's labels.
+        """
+        found = self._api.containers(all=True, filters=_of(workshop))
+        own = [item for item in found if item["Labels"].get(labels.CONFIG_HASH)]
+        return sorted(own, key=lambda item: -item["Created"])
+
+    def events(self, workshop: str) -> Stream[Event]:
+        about = {**_of(workshop), "type": ["container"], "event": list(streams.ACTIONS)}
+        with mapped():
+            source: Any = self._api.events(filters=about)
+        return streams.DockerStream(source, streams.events)
 
     def remove_nameless(self, workshop: str) -> None:
         for image in self._nameless(workshop):
@@ -138,9 +163,16 @@ class DockerEngine:
     def uptime(self, container_id: str) -> Uptime:
         with mapped():
             raw = self._api.inspect_container(container_id)
-        started = datetime.fromisoformat(raw["State"]["StartedAt"])
-        seconds = (datetime.now(UTC) - started).total_seconds()
-        return Uptime(seconds if raw["State"]["Running"] else 0.0, raw["RestartCount"])
+        state = raw["State"]
+        since = datetime.fromisoformat(state["StartedAt" if state["Running"] else "FinishedAt"])
+        seconds = (datetime.now(UTC) - since).total_seconds()
+        return Uptime(
+            seconds=seconds if state["Running"] else 0.0,
+            restarts=raw["RestartCount"],
+            # The engine says "never" by the year 1.
+            since=max(since.timestamp(), 0.0),
+            out_of_memory=state["OOMKilled"],
+        )
 
     def facts(self, workshop: str) -> Facts:
         with mapped(), ThreadPoolExecutor(MAX_CONNECTIONS) as pool:
@@ -178,6 +210,13 @@ class DockerEngine:
                 yield from (line.decode("utf-8", "replace") for line in lines)
             if buffer:
                 yield buffer.decode("utf-8", "replace")
+
+    def follow(self, container_id: str, since: float) -> Stream[tuple[str, str]]:
+        with mapped():
+            source: Any = self._slow.logs(
+                container_id, stream=True, follow=True, stderr=False, timestamps=True, since=since
+            )
+        return streams.DockerStream(source, streams.stamped)
 
     # -- images -------------------------------------------------------------------------------
 
@@ -318,6 +357,10 @@ class DockerEngine:
     def restart(self, container_id: str) -> None:
         with mapped():
             self._api.restart(container_id, timeout=STOP_SECONDS)
+
+    def stop(self, container_id: str) -> None:
+        with mapped():
+            self._api.stop(container_id, timeout=STOP_SECONDS)
 
     def once(self, spec: ContainerSpec, owner: Owner) -> tuple[int, str]:
         # Two commands may look at the same time.

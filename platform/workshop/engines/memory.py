@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import itertools
 import threading
-from dataclasses import dataclass, replace
+import time
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from workshop import labels as marks
 from workshop.audit import Facts
-from workshop.engines.base import EngineInfo
+from workshop.engines.base import EngineInfo, Event
 from workshop.errors import BuildFailed, Conflict, EngineError, NotFound
 from workshop.labels import Role
 from workshop.observed import (
@@ -30,7 +32,10 @@ from workshop.specs import NO_NETWORK
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from workshop.engines.base import Stream
     from workshop.specs import ContainerSpec, ImageSpec, NetworkSpec, Owner
+
+T = TypeVar("T")
 
 _USER_CHAIN = "DOCKER-USER"
 
@@ -41,6 +46,33 @@ class _Held:
     spec: ContainerSpec
     seen: ObservedContainer
     restarts: int = 0
+    since: float = 0.0
+    wrote: list[tuple[str, str]] = field(default_factory=list)
+    readers: list[MemoryStream[tuple[str, str]]] = field(default_factory=list)
+
+
+class MemoryStream(Generic[T]):
+    """A :class:`~workshop.engines.base.Stream` of what is put into it."""
+
+    def __init__(self) -> None:
+        self._items: SimpleQueue[T | None] = SimpleQueue()
+
+    def put(self, item: T) -> None:
+        """Let whoever reads have one more."""
+        self._items.put(item)
+
+    def __iter__(self) -> Iterator[T]:
+        while (item := self._items.get()) is not None:
+            yield item
+
+    def close(self) -> None:
+        """End it after what was put so far."""
+        self._items.put(None)
+
+
+def stamp(seconds: float) -> str:
+    """Write a time, in seconds since 1970, so that it sorts as text."""
+    return f"{int(seconds * 1e9):020d}"
 
 
 class MemoryEngine:
@@ -66,6 +98,7 @@ class MemoryEngine:
         self.firewall: list[str] = []
         self.root = "/"
         self._ids = itertools.count(1)
+        self._listeners: list[tuple[str, MemoryStream[Event]]] = []
         self._lock = threading.RLock()
 
     # -- looking ------------------------------------------------------------------------------
@@ -92,6 +125,21 @@ class MemoryEngine:
             elif tag in references:
                 yield ObservedImage(image_id, tag, Role.APP, "-")
 
+    def containers(self, workshop: str) -> Sequence[ObservedContainer]:
+        return self.observe(workshop).containers
+
+    def events(self, workshop: str) -> Stream[Event]:
+        stream: MemoryStream[Event] = MemoryStream()
+        with self._lock:
+            self._listeners.append((workshop, stream))
+        return stream
+
+    def _happened(self, held: _Held, action: str, exit_code: int | None = None) -> None:
+        event = Event(held.seen.id, action, held.spec.role, held.spec.key, exit_code)
+        for workshop, stream in self._listeners:
+            if workshop == held.workshop:
+                stream.put(event)
+
     def remove_nameless(self, workshop: str) -> None:
         del workshop  # an image is its name here
 
@@ -107,7 +155,7 @@ class MemoryEngine:
     def uptime(self, container_id: str) -> Uptime:
         held = self._get(container_id)
         running = held.seen.state is State.RUNNING
-        return Uptime(seconds=1.0 if running else 0.0, restarts=held.restarts)
+        return Uptime(1.0 if running else 0.0, restarts=held.restarts, since=held.since)
 
     def facts(self, workshop: str) -> Facts:
         del workshop
@@ -120,7 +168,20 @@ class MemoryEngine:
     def logs(self, container_id: str, *, tail: int, follow: bool = False) -> Iterator[str]:
         del follow
         held = self._get(container_id)
-        yield from [f"{held.spec.key} says hello"][-tail:]
+        wrote = [text for _, text in held.wrote]
+        yield from [f"{held.spec.key} says hello", *wrote][-tail:]
+
+    def follow(self, container_id: str, since: float) -> Stream[tuple[str, str]]:
+        held, first = self._get(container_id), stamp(since)
+        stream: MemoryStream[tuple[str, str]] = MemoryStream()
+        with self._lock:
+            for line in held.wrote:
+                if line[0] >= first:
+                    stream.put(line)
+            held.readers.append(stream)
+            if held.seen.state is not State.RUNNING:
+                stream.close()
+        return stream
 
     # -- images -------------------------------------------------------------------------------
 
@@ -198,7 +259,8 @@ class MemoryEngine:
                 state=State.CREATED,
                 status="Created",
             )
-            self._held[seen.id] = _Held(owner.workshop, spec, seen)
+            self._held[seen.id] = held = _Held(owner.workshop, spec, seen)
+            self._happened(held, "create")
         return seen.id
 
     def start(self, container_id: str) -> None:
@@ -214,6 +276,12 @@ class MemoryEngine:
         held = self._get(container_id)
         self._record("restart", held.spec.name)
         self._become(container_id, State.RUNNING, "Up 1 second", held.spec.address)
+
+    def stop(self, container_id: str) -> None:
+        held = self._get(container_id)
+        self._record("stop", held.spec.name)
+        if held.seen.state not in {State.CREATED, State.EXITED}:
+            self._become(container_id, State.EXITED, "Exited (143) 1 second ago", None)
 
     def once(self, spec: ContainerSpec, owner: Owner) -> tuple[int, str]:
         """Do what the container of the firewall does, with rules that are a list of lines."""
@@ -247,6 +315,8 @@ class MemoryEngine:
             if held is not None:
                 self._record("remove", held.spec.name)
                 del self._held[container_id]
+                self._end_logs(held)
+                self._happened(held, "destroy")
 
     def run(self, container_id: str, command: Sequence[str]) -> tuple[int, str]:
         held = self._get(container_id)
@@ -271,12 +341,35 @@ class MemoryEngine:
         held.restarts += 1
         self._become(container_id, State.RUNNING, "Up Less than a second", held.spec.address)
 
+    def write(self, container_id: str, line: str) -> None:
+        """Let a container write one line to its standard output."""
+        held, line_of_log = self._get(container_id), (stamp(time.time()), line)
+        with self._lock:
+            held.wrote.append(line_of_log)
+            for reader in held.readers:
+                reader.put(line_of_log)
+
+    def tell(self, container_id: str, action: str, exit_code: int | None = None) -> None:
+        """Let the engine tell of something, such as ``oom``, that leaves no other trace here."""
+        with self._lock:
+            self._happened(self._get(container_id), action, exit_code)
+
     # -- inside -------------------------------------------------------------------------------
 
     def _become(self, container_id: str, state: State, status: str, address: str | None) -> None:
         with self._lock:
             held = self._held[container_id]
             held.seen = replace(held.seen, state=state, status=status, address=address)
+            held.since = time.time()
+            if state is not State.RUNNING:
+                self._end_logs(held)
+            self._happened(held, "start" if state is State.RUNNING else "die")
+
+    @staticmethod
+    def _end_logs(held: _Held) -> None:
+        for reader in held.readers:
+            reader.close()
+        held.readers.clear()
 
     def _get(self, container_id: str) -> _Held:
         try:

@@ -22,6 +22,8 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from workshop.serving import replace_whole
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
@@ -191,18 +193,6 @@ def tell(directory: Path, progress: Progress) -> None:
 
     """
     replace_whole(directory / f"{progress.id}.json", json.dumps(asdict(progress)) + "\n")
-
-
-def replace_whole(path: Path, text: str) -> None:
-    """Replace ``path`` in one step, so that a reader sees the old text or the new one."""
-    temporary = path.with_name(f".{path.name}.new")
-    try:
-        temporary.write_text(text, "utf-8")
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 # -- reading ----------------------------------------------------------------------------------

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from workshop.intake.announcements import Heard
 from workshop.intake.config import CERTIFICATE, EVENTS_SECRET, FILE, SIGNING_KEY
-from workshop.intake.pace import Buckets, Guesses
+from workshop.intake.pace import Guesses
 from workshop.intake.uploads import Doorway, sweep
 from workshop.intake.view import UNREADABLE, read_view
 from workshop.intake.watch import Book
-from workshop.serving import log_to
+from workshop.serving import Buckets, log_to
 
 if TYPE_CHECKING:
     from pathlib import Path
