@@ -106,12 +106,15 @@ ENCRYPTED = replace(
 )  # fmt: skip
 
 
+BOARD = {"board": "127.86.8.1:8013", "board_host": "board.class.example.org"}
+
+
 @pytest.mark.parametrize("name", ["nginx.conf", "pages/landing.html", "pages/404.html"])
 def test_seats_on_hosts_of_their_own_over_tls_render_the_golden_file(
     name: str, golden: Callable[[str, str], None]
 ) -> None:
     """The form with the most in it; what differs from the plain one is all there is to read."""
-    edge = replace(ENCRYPTED, routing=Routing.SUBDOMAIN)
+    edge = replace(ENCRYPTED, routing=Routing.SUBDOMAIN, **BOARD)
     golden(f"proxy/hosts-tls/{name}", render(edge, lab.TEMPLATES)[name])
 
 
@@ -233,6 +236,7 @@ def test_template_with_an_unknown_variable_is_an_error(tmp_path: Path) -> None:
         {"gateway": "172.30.0.1:8012"},
         {"registry": "127.86.8.1:5001"},
         {"intake": "127.86.8.1:8013"},
+        BOARD,
     ],
 )
 def test_any_changed_value_changes_the_fingerprint(change: dict[str, Any]) -> None:

@@ -40,6 +40,7 @@ EDGES = {
     "tls": SECURE,
     "subdomain": replace(EDGE, url="http://class.example:8080", routing=Routing.SUBDOMAIN),
     "both": replace(SECURE, routing=Routing.BOTH),
+    "board": replace(SECURE, board="127.86.8.1:8013", board_host="board.class.example"),
 }
 
 SEAT = r"(?:\^~ /(?:ada|grace)/|/|@careful|@ada|@grace)"

@@ -71,6 +71,9 @@ class Config:
     """Sources the class starts from, packed in :data:`STARTERS` under these names: built once while
     nobody waits, so that the first participant's change is as quick as the second's."""
     seats: tuple[DeploySeat, ...] = ()
+    roster: str = ""
+    """Name of the roster's file in the owner's directory, which a claimed spare seat is written
+    back to."""
 
     @property
     def fingerprint(self) -> str:

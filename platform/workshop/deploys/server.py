@@ -1,4 +1,7 @@
-"""``workshop serve``: takes orders, gives each its turn, and has nobody to talk to but files.
+"""``workshop serve``, the control process: takes orders and gives each its turn.
+
+It has nobody to talk to but files. Where the class has a board, it watches the class and grants the
+board's wishes beside that (:mod:`workshop.watching`, :mod:`workshop.granting`).
 
 It is the one process that holds the engine's socket for longer than a command. Nothing listens in
 it: orders come as files (:mod:`workshop.intake.orders`), and so does what it is told. An order's
@@ -26,9 +29,12 @@ from workshop.deploys.pipeline import Pipeline, Run
 from workshop.deploys.queue import DeployQueue
 from workshop.deploys.records import Records
 from workshop.errors import WorkshopError
+from workshop.granting import Granter
 from workshop.intake import orders
-from workshop.intake.orders import Order, Stage, What, replace_whole
+from workshop.intake.orders import Order, Stage, What
 from workshop.labels import Role
+from workshop.serving import replace_whole
+from workshop.watching.watcher import Watcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -279,6 +285,43 @@ class Server:
         replace_whole(self.deploys / SERVER, json.dumps(facts) + "\n")
 
 
+class Attendant:
+    """What the server does for a board beside deploys: it watches the class and grants wishes.
+
+    Without a board it does nothing; one that comes is attended to without a restart.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._board = server.home / "board"
+        self._watcher: Watcher | None = None
+        self._granter = Granter(server.home, server.config.read, server.makers.engine)
+
+    def step(self) -> None:
+        """Do what is due, without waiting for anything.
+
+        Raises:
+            OSError: the disk is full, or the board's files cannot be reached.
+
+        """
+        if not self._board.is_dir():
+            self.stop()
+            return
+        if self._watcher is None:
+            server = self._server
+            self._watcher = Watcher(
+                server.home, server.config.read, server.makers.engine, server.records.everybody
+            )
+            self._watcher.start()
+        self._granter.step()
+
+    def stop(self) -> None:
+        """End the watch."""
+        if self._watcher is not None:
+            self._watcher.stop()
+            self._watcher = None
+
+
 def serve(directory: Path) -> int:
     """Serve the workshop whose state lies in ``directory``, until told to stop.
 
@@ -292,16 +335,26 @@ def serve(directory: Path) -> int:
     server = Server(directory)
     _log("tidying")
     server.tidy()
+    attendant = Attendant(server)
     _log("serving")
     while not ended.wait(LOOK_SECONDS):
-        try:
-            server.step()
-        except (OSError, WorkshopError):
-            # A full disk or an engine that restarts: what is due stays due.
-            traceback.print_exc()
+        # One after the other's accident: neither a deploy nor a wish must wait for the other.
+        if not all([_turn(server.step), _turn(attendant.step)]):
             ended.wait(BEAT_SECONDS)
+    attendant.stop()
     _log("stopped")
     return 0
+
+
+def _turn(step: Callable[[], None]) -> bool:
+    """Take one step; whether it went well."""
+    try:
+        step()
+    except (OSError, WorkshopError):
+        # A full disk or an engine that restarts: what is due stays due.
+        traceback.print_exc()
+        return False
+    return True
 
 
 def _discard(box: Box, order_id: str) -> None:

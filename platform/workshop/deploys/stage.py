@@ -1,4 +1,4 @@
-"""Write what the deploy loop's parts read: configuration, keys, the directories between them."""
+"""Write what the deploy loop's parts and the board read: configuration, keys, their directories."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import hashlib
 import shutil
 from typing import TYPE_CHECKING
 
+from workshop import board_files
 from workshop.deploys import config
 from workshop.intake import config as intake
 from workshop.intake import tokens
@@ -17,6 +18,7 @@ from workshop.state import write_atomically
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from workshop.board import config as board
     from workshop.desired import Desired
     from workshop.health import Probe
     from workshop.specs import ContainerSpec, Directories
@@ -25,7 +27,7 @@ _CLOSED, _READABLE, _SHARED = 0o700, 0o755, 0o777
 
 
 class DeployFiles:
-    """Owns the deploy loop's part of the state directory.
+    """Owns the deploy loop's part of the state directory, and the board's.
 
     The state directory is closed to everybody but its owner. Within it, what a part with a user of
     its own reads or writes is open; what holds seats' environment stays closed.
@@ -50,10 +52,11 @@ class DeployFiles:
             InputError: the disk is full or the directory cannot be written.
 
         """
+        home = self._places.home
+        board_files.prepare(home, desired)
         if desired.deploys is None or desired.intake is None:
             return
         self._directories()
-        home = self._places.home
         for name, text in desired.told.items():
             write_atomically(home / name, text, 0o644)
         self._starters(desired)
@@ -61,8 +64,8 @@ class DeployFiles:
         write_atomically(self._places.intake / intake.FILE, intake.dump(desired.intake), 0o644)
         write_atomically(self._places.deploys / config.FILE, config.dump(desired.deploys))
 
-    def publish(self, wanted: intake.Config, spec: ContainerSpec) -> None:
-        """Wait until the intake works with what :meth:`prepare` wrote.
+    def publish(self, wanted: intake.Config | board.Config, spec: ContainerSpec) -> None:
+        """Wait until the intake, or the board, works with what :meth:`prepare` wrote.
 
         Raises:
             PublishFailed: it does not, after a few seconds.
