@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import SplitResult, urlsplit
 
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -24,6 +24,10 @@ class Address:
         if self.port == _DEFAULT_PORTS[self.scheme]:
             return f"{self.scheme}://{self.host}"
         return f"{self.scheme}://{self.host}:{self.port}"
+
+    def at(self, host: str) -> Address:
+        """Give the same with another host."""
+        return replace(self, host=host)
 
     @property
     def is_loopback(self) -> bool:

@@ -17,6 +17,7 @@ from workshop.gateway.config import PREFIX
 from workshop.labels import Role
 from workshop.llm import keys
 from workshop.parts import parts
+from workshop.parts.board import board_config, metrics_token
 from workshop.parts.deploys import deploy_config, intake_config, told
 from workshop.parts.edge import edge_config, route
 from workshop.parts.ground import Ground
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from workshop.board import config as board
     from workshop.deploys.config import Config as DeployConfig
     from workshop.gateway import config as gateway
     from workshop.intake import config as intake
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
 
 
 _DIGEST_LENGTH = 24
+_PERSONAL = frozenset({"display_name", "email", "spare"})
+"""What the roster says of a person that changes nothing about the seat."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,10 @@ class Desired:
     """What the intake is told; ``None`` where nobody may deploy."""
     deploys: DeployConfig | None = None
     """What the server of deploys is told."""
+    board: board.Config | None = None
+    """What the board is told; ``None`` where there is none."""
+    metrics_token: str = field(default="", repr=False)
+    """What Prometheus sends to the board; empty where there is none."""
     greens: frozenset[str] = frozenset()
     """Seats whose route leads to their green address."""
     starters: Mapping[str, tuple[Path, str]] = field(default_factory=dict)
@@ -117,7 +125,7 @@ def make_desired(  # noqa: PLR0913, PLR0917 - one for each place that something 
         seat = replace(seat, secrets=_secrets(person, roster, state, sources, directories))
         blue.append(seat)
         routes.append(route(person, seat, green if roster.deploys else ""))
-        seats.append(_placed(seat, held, green))
+        seats.append(seat.placed(held, green))
         if held.is_green:
             greens.add(person.name)
         if held.live is not None:
@@ -139,6 +147,8 @@ def make_desired(  # noqa: PLR0913, PLR0917 - one for each place that something 
         gateway=gateway_config(ground),
         intake=intake_config(ground),
         deploys=deploy_config(ground, blue),
+        board=board_config(ground),
+        metrics_token=metrics_token(ground) if roster.board else "",
         greens=frozenset(greens),
         starters={digest: recipe for recipe, digest in sources.apps.items()},
         told=told(ground),
@@ -148,8 +158,17 @@ def make_desired(  # noqa: PLR0913, PLR0917 - one for each place that something 
 
 
 def _asked(roster: Roster, sources: Sources) -> str:
-    """Digest what the instructor asked for; what participants deploy meanwhile is no part of it."""
-    said = {**asdict(roster), "warnings": ()}
+    """Digest what the instructor asked for; what participants do meanwhile is no part of it.
+
+    They deploy, and a latecomer who claims a spare seat is written into the roster under a name of
+    their own: the seat stays what it was.
+    """
+    people = [
+        {key: value for key, value in asdict(person).items() if key not in _PERSONAL}
+        for person in roster.participants
+    ]
+    alone = asdict(replace(roster, participants=()))
+    said = {**alone, "warnings": (), "spares": 0, "participants": people}
     made = [sources.base, sorted(sources.apps.values()), sorted(sources.parts.items())]
     text = json.dumps([said, made, workshop.__version__], sort_keys=True, default=_plain)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -157,12 +176,6 @@ def _asked(roster: Roster, sources: Sources) -> str:
 
 def _plain(value: object) -> object:
     return sorted(map(str, value)) if isinstance(value, frozenset | set) else str(value)
-
-
-def _placed(seat: ContainerSpec, held: SeatDeploys, green: str) -> ContainerSpec:
-    """Give the seat the version that was deployed last, where it was started."""
-    spec = seat if held.live is None else seat.deployed(held.live)
-    return spec.moved(green) if held.is_green else spec
 
 
 def _app_image(person: Participant, roster: Roster, sources: Sources) -> tuple[ImageSpec, str]:

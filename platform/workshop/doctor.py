@@ -6,6 +6,7 @@ that mends it. Nothing is changed.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import shutil
 from dataclasses import dataclass
@@ -22,7 +23,14 @@ from workshop.limits import MIB, show_memory
 from workshop.llm import secrets
 from workshop.parts.deploys import RELAYS
 from workshop.state import DIRECTORY
-from workshop.subnets import EDGE_PORT, EGRESS_PORT, INTAKE_PORT, REGISTRY_PORT
+from workshop.subnets import (
+    BOARD_PORT,
+    EDGE_PORT,
+    EGRESS_PORT,
+    INTAKE_PORT,
+    REGISTRY_PORT,
+    own_loopback,
+)
 from workshop.vault import delivery, keyfile, store
 from workshop.wall.options import Mode
 from workshop.wall.rules import difference
@@ -93,6 +101,7 @@ def examine(roster: Roster, settings: Settings, connect: Callable[[], Engine]) -
         _base_image(observed, settings),
         *_models(roster),
         *_deploys(roster, observed),
+        *_board(roster, observed),
         *_certificate(roster, settings),
         *_secrets(roster, settings),
         *_hardening(roster, engine.facts(roster.name)),
@@ -283,6 +292,46 @@ def _deploys(roster: Roster, observed: Observed) -> Iterator[Check]:
             yield Check("deploys", Verdict.FAILED, found, mend)
             return
     yield Check("deploys", Verdict.OK, "the registry's and the intake's ports are free")
+
+
+def _board(roster: Roster, observed: Observed) -> Iterator[Check]:
+    """Check that nobody holds the board's port, and say where it is found by whom."""
+    if roster.board is None:
+        return
+    if not observed.container(Role.BOARD, Role.BOARD.value) and not host.loopback_is_free(
+        BOARD_PORT
+    ):
+        mend = "stop that program or bind it to one address, or set workshop.board to false"
+        found = f"port {BOARD_PORT} is taken on all addresses by {host.port_holder(BOARD_PORT)}"
+        yield Check("board", Verdict.FAILED, found, mend)
+        return
+    name = roster.board.host
+    if name:
+        yield _board_host(roster, name)
+        return
+    here = _loopback(observed)
+    found = f"answers on this server alone, at {here or 'a loopback address'} port {BOARD_PORT}"
+    if roster.url.is_loopback:
+        yield Check("board", Verdict.OK, found)
+    else:
+        mend = f"set workshop.board.host, such as board: {{host: board.{roster.url.host}}}"
+        found = f"{found}: participants cannot open it from their own computers"
+        yield Check("board", Verdict.WARNING, found, mend)
+
+
+def _board_host(roster: Roster, name: str) -> Check:
+    """Check that the board's own host is known; browsers find ``*.localhost`` by themselves."""
+    found = f"answers at {roster.url.at(name)}"
+    if name.endswith(".localhost") or host.resolves(name):
+        return Check("board", Verdict.OK, found)
+    mend = f"add a DNS record for {name} that points at this server"
+    return Check("board", Verdict.FAILED, f"nobody knows the name {name}", mend)
+
+
+def _loopback(observed: Observed) -> str:
+    """Tell the workshop's own loopback address; empty before the first provision."""
+    subnets = sorted((network.subnet for network in observed.networks), key=ipaddress.IPv4Network)
+    return own_loopback(subnets[0]) if subnets else ""
 
 
 def _secrets(roster: Roster, settings: Settings) -> Iterator[Check]:

@@ -41,6 +41,8 @@ class Role(StrEnum):
     """What faces participants who deploy."""
     SERVE = "serve"
     """The one process that deploys."""
+    BOARD = "board"
+    """What shows the instructor everybody, and each participant the own seat."""
     EGRESS = "egress"
     """The way out of builds, to package sources alone."""
     OUTBOUND = "outbound"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -63,6 +63,10 @@ class Uptime:
     seconds: float
     restarts: int
     """How often the engine started it after it had ended by itself."""
+    since: float = 0.0
+    """When it last started, or ended if it does not run, in seconds since 1970; 0: never."""
+    out_of_memory: bool = False
+    """Whether the kernel killed it when it used more than it may; told only until it runs again."""
 
     @property
     def crashing(self) -> bool:
@@ -71,6 +75,10 @@ class Uptime:
         Between two ends it runs, so its state alone tells nothing.
         """
         return self.restarts > 0 and self.seconds < _STEADY_SECONDS
+
+    def after(self, seconds: float) -> Uptime:
+        """Say what it would be ``seconds`` later, if nothing happened meanwhile."""
+        return replace(self, seconds=self.seconds + seconds)
 
 
 @dataclass(frozen=True)
@@ -113,6 +121,8 @@ class Observed:
     """The same of the gateway."""
     intake_config: str | None = None
     """And of the intake."""
+    board_config: str | None = None
+    """And of the board."""
     deploys_config: str | None = None
     """Fingerprint of what the server of deploys reads; ``None`` where there is no such file."""
     altered: Mapping[str, str] = field(default_factory=dict)

@@ -8,7 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
-RECIPES = {name: f"images/{name}/Dockerfile" for name in ("gateway", "embedded", "intake", "serve")}
+RECIPES = {
+    name: f"images/{name}/Dockerfile"
+    for name in ("gateway", "embedded", "intake", "serve", "board")
+}
 """Dockerfiles, inside the package, of the services that are made of parts of it."""
 
 

@@ -13,6 +13,7 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from workshop import board_options as board
 from workshop import environment, limits, names, yamltree
 from workshop.address import Address, parse_address
 from workshop.deploys import options as deploys
@@ -77,6 +78,8 @@ class Participant:
     image: str | None = None
     llm: Allowance = field(default_factory=Allowance)
     egress: wall.Mode = wall.Mode.OPEN
+    spare: bool = False
+    """Whether it is nobody's yet: the file does not name it, ``workshop.spares`` asks for it."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,10 @@ class Roster:
 
     routing: Routing = Routing.PATH
     """Whether seats live below paths of the host, on hosts of their own, or on both."""
+    board: board.BoardOptions | None = None
+    """``None`` where there is no board."""
+    spares: int = 0
+    """How many seats are kept for latecomers, claimed ones included."""
 
     def place(self, name: str) -> Place:
         """Say where visitors find the app of ``name``."""
@@ -182,6 +189,8 @@ class _Reader(Reader):
             top.entries.get("defaults"), "defaults", self._anyone(top), named=False
         )
         people = self._participants(top, everyone)
+        self._check_board(top, roster, people)
+        people = self._with_spares(top, roster.spares, everyone, people)
         if self.faults:
             raise InputError.of(self.faults)
         return replace(roster, participants=people, warnings=tuple(self.warnings))
@@ -202,6 +211,8 @@ class _Reader(Reader):
             "egress",
             "tls",
             "routing",
+            "board",
+            "spares",
         )
         node = self.required(top, "workshop", "")
         section = self.section(node, "workshop", known) if node else None
@@ -215,6 +226,7 @@ class _Reader(Reader):
         port = self._port(section, url)
         encryption = tls.read(self, get("tls"), url, port)
         self._egress = wall.read(self, get("egress"))
+        deploying = deploys.read(self, get("deploys"))
         return Roster(
             path=self.path,
             name=name,
@@ -225,12 +237,14 @@ class _Reader(Reader):
             network=self.value(get("network"), "workshop.network", _parse_network, None),
             edge=self._edge(get("edge")),
             llm=read(self, get("llm")),
-            deploys=deploys.read(self, get("deploys")),
+            deploys=deploying,
             participants=(),
             build_secrets=self._build_secrets(get("build_secrets")),
             hosts=self._egress.hosts,
             tls=encryption,
             routing=self._routing(section, url, encryption),
+            board=board.read(self, get("board"), url, encryption, deploys=deploying is not None),
+            spares=self.value(get("spares"), "workshop.spares", _parse_spares, 0),
         )
 
     def _build_secrets(self, node: Node | None) -> tuple[tuple[str, Path], ...]:
@@ -299,10 +313,38 @@ class _Reader(Reader):
 
     def _anyone(self, top: Mapping) -> Participant:
         """Read what holds for everybody before ``defaults`` and an own entry narrow it down."""
-        section = top.entries.get("workshop")
-        node = section.entries.get("limits") if isinstance(section, Mapping) else None
-        limits = self.limits(node, "workshop.limits", Limits())
+        limits = self.limits(_setting(top, "limits"), "workshop.limits", Limits())
         return Participant("", limits=limits, egress=self._egress.mode)
+
+    def _check_board(self, top: Mapping, roster: Roster, people: tuple[Participant, ...]) -> None:
+        """Note a fault where the board would stand in a seat's place."""
+        host = roster.board.host if roster.board else ""
+        name, _, below = host.partition(".")
+        seats = {person.name for person in people} | set(map(_spare, range(1, roster.spares + 1)))
+        if roster.routing.by_host and below == roster.url.host and name in seats:
+            node = _setting(top, "board")
+            self.fault(node, "workshop.board.host", f"{host} is the host of the seat {name}")
+
+    def _with_spares(
+        self, top: Mapping, count: int, everyone: Participant, people: tuple[Participant, ...]
+    ) -> tuple[Participant, ...]:
+        """Add the seats for latecomers, each in its place whether it has been claimed or not.
+
+        The order goes into what every part is told: a claim shall change nothing there.
+        """
+        free = [
+            replace(everyone, name=_spare(n), display_name=f"Spare seat {n}", spare=True)
+            for n in range(1, count + 1)
+        ]
+        places = {person.name: person for person in free}
+        others = [person for person in people if person.name not in places]
+        places.update({person.name: person for person in people if person.name in places})
+        unclaimed = sum(person.spare for person in places.values())
+        if unclaimed and len(others) + len(places) > MAX_PARTICIPANTS:
+            message = f"{len(people)} participants and {unclaimed} spare seats"
+            message = f"{message}; at most {MAX_PARTICIPANTS} together"
+            self.fault(_setting(top, "spares"), "workshop.spares", message)
+        return (*others, *places.values())
 
     def _participants(self, top: Mapping, everyone: Participant) -> tuple[Participant, ...]:
         node = self.required(top, "participants", "")
@@ -486,6 +528,21 @@ def _written_name(item: Node) -> str | None:
     if isinstance(item, Mapping):
         item = item.entries.get("name", item)
     return item.text if isinstance(item, Scalar) else None
+
+
+def _setting(top: Mapping, key: str) -> Node | None:
+    """Find what stands below ``workshop``."""
+    section = top.entries.get("workshop")
+    return section.entries.get(key) if isinstance(section, Mapping) else None
+
+
+def _spare(number: int) -> str:
+    """Name a seat for a latecomer."""
+    return f"spare-{number}"
+
+
+def _parse_spares(text: str) -> int:
+    return limits.parse_whole(text, 0, board.MOST_SPARES)
 
 
 def _parse_routing(text: str) -> Routing:

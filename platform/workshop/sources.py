@@ -59,6 +59,8 @@ def _roles(roster: Roster) -> Iterator[Role]:
             yield Role.EMBEDDED
     if roster.deploys is not None:
         yield from (Role.REGISTRY, Role.INTAKE, Role.SERVE)
+    if roster.board is not None:
+        yield Role.BOARD
     if roster.deploys is not None or roster.has_approved:
         # The proxy of builds and that of approved seats run from the same image.
         yield Role.EGRESS

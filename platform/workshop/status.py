@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from workshop import deploying
+from workshop import deploying, held
 from workshop.errors import NotFound
 from workshop.intake.orders import Stage
 from workshop.labels import Role
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _ASKED_AT_ONCE = 32
 _UNAVAILABLE = 503
+HELD = "held"
+"""State of a seat that the instructor stopped: right as it is."""
 _BUILD_ROLES = (Role.EGRESS, Role.RELAY)
 """What builds need; neither speaks HTTP to anybody but them."""
 
@@ -65,7 +67,8 @@ class SeatStatus:
     display_name: str
     url: str
     state: str
-    """live, silent (runs but does not answer), stopped, crashing, missing or extra."""
+    """live, silent (runs but does not answer), stopped, held (by the instructor), crashing,
+    missing or extra."""
     detail: str
     version: str
     deploy: DeployStatus | None = None
@@ -94,6 +97,8 @@ class Status:
     """The firewall rules around seats: live, not standing, or unseen where nobody may look."""
     outbound: str = "off"
     """The way out of seats whose egress is approved."""
+    board: str = "off"
+    """What shows the class to its instructor and participants."""
     queue: Mapping[str, int] = field(default_factory=dict)
     """Deploys that are not over, by their stage."""
     warnings: tuple[str, ...] = ()
@@ -104,7 +109,8 @@ class Status:
         """Whether everybody and everything can be reached."""
         parts = {self.edge, self.gateway, self.embedded}
         parts |= {self.deploys, self.registry, self.intake, self.builds, self.wall, self.outbound}
-        return parts <= {"live", "off"} and all(seat.state == "live" for seat in self.seats)
+        parts |= {self.board}
+        return parts <= {"live", "off"} and all(seat.state in {"live", HELD} for seat in self.seats)
 
 
 def status(work: Workspace) -> Status:
@@ -113,16 +119,18 @@ def status(work: Workspace) -> Status:
     edge = "live" if seen.observed.edge_config is not None else "not answering"
     if seen.observed.container(Role.EDGE, "edge") is None:
         edge = "missing"
-    gateway, embedded, registry, intake = (
+    gateway, embedded, registry, intake, board = (
         asyncio.run(_part(work, seen, role))
-        for role in (Role.GATEWAY, Role.EMBEDDED, Role.REGISTRY, Role.INTAKE)
+        for role in (Role.GATEWAY, Role.EMBEDDED, Role.REGISTRY, Role.INTAKE, Role.BOARD)
     )
     answers = asyncio.run(_ask_all(work, seen))
     deploys = _Deploys(work)
+    resting = held.load(work.state_directory)
     rows = [
         _seat_status(work, spec, _container(seen, spec), answers.get(spec.key), deploys)
         for spec in seen.desired.seats
     ]
+    rows = [_resting(row) if row.name in resting else row for row in rows]
     wanted = {spec.key for spec in seen.desired.seats}
     for item in seen.observed.containers:
         if item.role is Role.SEAT and item.key not in wanted:
@@ -138,6 +146,7 @@ def status(work: Workspace) -> Status:
         deploys=deploying.server(work) if deploys.on else "off",
         registry=registry,
         intake=intake,
+        board=board,
         builds=_running(seen, _BUILD_ROLES),
         wall=_wall(seen),
         outbound=_running(seen, (Role.OUTBOUND,)),
@@ -238,6 +247,13 @@ def _seat_status(
         version=item.version if item else "",
         deploy=deploy,
     )
+
+
+def _resting(seat: SeatStatus) -> SeatStatus:
+    """Say of a seat that is stopped on purpose that it is; one that runs all the same stays so."""
+    if seat.state not in {"stopped", "missing"}:
+        return seat
+    return replace(seat, state=HELD, detail=f"stopped by you; `workshop start {seat.name}`")
 
 
 def _running_seat(

@@ -24,8 +24,9 @@ REGISTRY_PORT = 5000
 EDGE_PORT = 8010
 """TCP port on :func:`own_loopback` at which the platform asks an edge that speaks TLS."""
 INTAKE_PORT = 8012
+BOARD_PORT = 8013
 EGRESS_PORT = 3128
-"""TCP ports of the deploy loop's parts, all on :func:`own_loopback`."""
+"""TCP ports of the deploy loop's parts and of the board, all on :func:`own_loopback`."""
 OUTBOUND_PORT = 3129
 """TCP port of the proxy of approved seats, on each bridge's own address."""
 EMBEDDED_PLACE = 254

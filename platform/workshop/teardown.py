@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from workshop import apply as applying
 from workshop import host, removals, service, state
-from workshop.apply import Tools
+from workshop.apply import Publishers, Tools
 from workshop.desired import Desired
 from workshop.disk import writing
 from workshop.errors import InputError, WorkshopError
@@ -72,7 +72,8 @@ def teardown(work: Workspace, *, keep_images: bool = False) -> Receipt:
         keys = GatewayPublisher(places.gateway, places.usage, Secrets(), work.probe)
         files = work.deploy_files()
         with removals.noted(directory, work.emit) as emit:
-            tools = Tools(work.engine, work.probe, publisher, keys, files, work.settings, emit)
+            publishers = Publishers(publisher, keys, files)
+            tools = Tools(work.engine, work.probe, publishers, work.settings, emit)
             report = applying.apply(made, Desired(owner), tools)
             if not keep_images:
                 work.engine.remove_nameless(name)

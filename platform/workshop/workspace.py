@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from workshop import host, resources, sources, state
 from workshop import roster as rosters
 from workshop import settings as settings_module
+from workshop.board import config as board
 from workshop.deploys import current
 from workshop.deploys.stage import DeployFiles
 from workshop.desired import Desired, make_desired
@@ -26,6 +27,7 @@ from workshop.llm.publish import GatewayPublisher, loaded
 from workshop.llm.secrets import Secrets
 from workshop.llm.secrets import find as find_secrets
 from workshop.observed import ALTERED, Observed, State
+from workshop.parts.board import TOLD
 from workshop.proxy.publish import Publisher
 from workshop.proxy.render import fingerprint
 from workshop.proxy.switch import GREEN, Switch
@@ -100,6 +102,7 @@ class Workspace:
             storage=home / "storage",
             egress=home / "egress",
             wall=home / "wall",
+            board=home / "board",
             memory=delivery.root(self.settings),
         )
 
@@ -235,6 +238,7 @@ def _with_what_parts_say(work: Workspace, desired: Desired, observed: Observed) 
     texts = {
         Role.GATEWAY: (places.gateway, desired.gateway and gateway.dump(desired.gateway)),
         Role.INTAKE: (places.intake, desired.intake and intake.dump(desired.intake)),
+        Role.BOARD: (places.board / TOLD, desired.board and board.dump(desired.board)),
     }
 
     def is_altered(role: Role) -> bool:
@@ -261,6 +265,7 @@ def _with_what_parts_say(work: Workspace, desired: Desired, observed: Observed) 
         edge_config=asked(Role.EDGE),
         gateway_config=asked(Role.GATEWAY),
         intake_config=asked(Role.INTAKE),
+        board_config=asked(Role.BOARD),
         deploys_config=work.deploy_files().known(),
         greens=Switch(work.directories.edge / GREEN).greens(),
         unsecret=_unsecret(work, desired),
@@ -298,11 +303,7 @@ def _wall(work: Workspace, desired: Desired, observed: Observed) -> tuple[str, .
 def _current(work: Workspace, observed: Observed) -> Current:
     """Read what is deployed; a version whose image is gone counts as never deployed."""
     known = current.load(work.directories.deploys)
-    there = {image.tag for image in observed.images}
-    return {
-        name: held if held.live is None or held.live.image in there else replace(held, live=None)
-        for name, held in known.items()
-    }
+    return current.present(known, {image.tag for image in observed.images})
 
 
 def refuse_foreign(observed: Observed, name: str, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The services themselves, running: the gateway, the intake, the embedded model, a participant's app."""
+"""The services themselves, running: the gateway, the intake, the board, models, a participant's app."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import requests
 
+from tests.board import lab as boards
 from tests.fuzz.apis import ROOT, Api, read_schema, serving
 from tests.gateway import lab as gateways
 from tests.gateway.fake import FakeThread
@@ -60,6 +61,23 @@ def intake(directory: Path) -> Iterator[Api]:
         "/events": {"authorization": f"Bearer {intakes.EVENTS_CANARY}"},
     }
     yield Api(lab.url, read_schema("intake"), intakes.bearer("ada"), fixed)
+    assert "internal error" not in lab.log.getvalue(), lab.log.getvalue()[-2000:]
+    lab.stop()
+
+
+@contextlib.contextmanager
+def board(directory: Path) -> Iterator[Api]:
+    """Run the board for an instructor and a participant, each logged in; nobody grants wishes."""
+    options = {"longest": 0.1, "heartbeat": 0.05}
+    lab = boards.Lab(directory, options=options, openapi=True).start()
+    schema = requests.get(f"{lab.url}/openapi.json", timeout=60).json()
+    theirs = lab.participant("ada").headers()
+    fixed = {path: theirs for path in schema["paths"] if path.startswith("/me")}
+    # Whoever leaves is out, so that nobody else must leave with them.
+    fixed["/logout"] = lab.instructor().headers()
+    fixed["/me/leave"] = lab.participant("bob").headers()
+    fixed["/metrics"] = {"authorization": f"Bearer {boards.METRICS}"}
+    yield Api(lab.url, schema, lab.instructor().headers(), fixed)
     assert "internal error" not in lab.log.getvalue(), lab.log.getvalue()[-2000:]
     lab.stop()
 
@@ -140,7 +158,13 @@ def _first(url: str, process: subprocess.Popen[bytes]) -> dict[str, Any]:
         time.sleep(0.05)
 
 
-SERVICES = {"gateway": gateway, "intake": intake, "embedded": toy, "participant": participant}
+SERVICES = {
+    "gateway": gateway,
+    "intake": intake,
+    "embedded": toy,
+    "participant": participant,
+    "board": board,
+}
 CHAT = b'{"model": "small", "messages": [{"role": "user", "content": "hello"}], "stream": false}'
 RAW = {
     "gateway": [
@@ -151,6 +175,11 @@ RAW = {
     "embedded": [
         ("/v1/chat/completions", CHAT),
         ("/v1/embeddings", b'{"model": "x", "input": ["a", "b"], "encoding_format": "float"}'),
+    ],
+    "board": [
+        ("/wishes", b'{"what": "restart", "seats": ["ada"], "text": ""}'),
+        ("/me/wishes", b'{"what": "restart", "text": ""}'),
+        ("/login", b'{"word": "x"}'),
     ],
     "participant": [("/chat", b'{"message": "hello", "conversation": "x", "documents": ["*"]}')],
 }

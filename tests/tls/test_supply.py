@@ -29,10 +29,12 @@ ACME = "{acme: you@example.org}"
 def said(parse: Callable[[str], Roster]) -> Callable[..., Roster]:
     """Parse a roster that says something about TLS."""
 
-    def read(tls: str, url: str = f"https://{HOST}", routing: str = "path") -> Roster:
+    def read(
+        tls: str, url: str = f"https://{HOST}", routing: str = "path", board: str = "true"
+    ) -> Roster:
         return parse(
             f"workshop:\n  name: class\n  url: {url}\n  routing: {routing}\n  tls: {tls}\n"
-            "participants: [ada, bob]\n"
+            f"  board: {board}\nparticipants: [ada, bob]\n"
         )
 
     return read
@@ -144,6 +146,18 @@ def test_garbled_files_are_made_anew(said: Callable[..., Roster], tmp_path: Path
     assert list(certificates.problems(look(said("self-made"), tmp_path).pair, [HOST], NOW)) == []
 
 
+@pytest.mark.parametrize("board", ["board.example.net", f"board.{HOST}"])
+def test_self_made_one_is_good_for_the_boards_host(
+    said: Callable[..., Roster], tmp_path: Path, board: str
+) -> None:
+    """Below the class's name or anywhere else: the authority signs for both."""
+    look(said("self-made"), tmp_path)
+    found = look(said("self-made", board=f"{{host: {board}}}"), tmp_path)
+
+    assert found.facts.names == (HOST, board)
+    assert look(said("self-made", board=f"{{host: {board}}}"), tmp_path).pair == found.pair
+
+
 # -- the instructor's own -------------------------------------------------------------------------
 
 
@@ -179,6 +193,32 @@ def test_own_one_that_ends_soon_warns(
 
     assert calm.warnings == ()
     assert late.warnings == (f"the certificate for {HOST} ends in 10 days; renew it",)
+
+
+def test_own_one_without_the_boards_host_serves_the_class_and_warns(
+    said: Callable[..., Roster], directory: Path, tmp_path: Path, signer: certificates.Pair
+) -> None:
+    """Everybody's app goes on; only the board is behind a browser's warning."""
+    made = certificates.make_leaf(signer, [HOST], NOW)
+    lay(directory, made.chain, made.key)
+    board = f"board.{HOST}"
+    found = look(said(OWN, board=f"{{host: {board}}}"), tmp_path, bundle=tmp_path / "bundle.pem")
+
+    assert found.pair.key == made.key
+    assert found.warnings == (
+        f"cert.pem does not cover {board}: browsers refuse the board there; order one for both",
+    )
+
+
+def test_own_one_for_all_names_below_is_enough_for_the_board(
+    said: Callable[..., Roster], directory: Path, tmp_path: Path, signer: certificates.Pair
+) -> None:
+    """Nobody needs to order the name once more."""
+    made = certificates.make_leaf(signer, [HOST, f"*.{HOST}"], NOW)
+    lay(directory, made.chain, made.key)
+    roster = said(OWN, board=f"{{host: board.{HOST}}}")
+
+    assert look(roster, tmp_path, bundle=tmp_path / "bundle.pem").warnings == ()
 
 
 @pytest.mark.parametrize(
@@ -234,6 +274,24 @@ def test_wildcard_is_asked_for_where_seats_have_hosts(
 # -- an authority's -------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("routing", "board", "names"),
+    [
+        ("path", f"board.{HOST}", (HOST, f"board.{HOST}")),
+        ("subdomain", "board.example.net", (HOST, f"*.{HOST}", "board.example.net")),
+        # An authority refuses an order that names one thing twice.
+        ("subdomain", f"board.{HOST}", (HOST, f"*.{HOST}")),
+    ],
+)
+def test_boards_host_is_asked_for_where_no_wildcard_covers_it(
+    said: Callable[..., Roster], routing: str, board: str, names: tuple[str, ...]
+) -> None:
+    """One certificate for everything the edge answers to."""
+    found = said("self-made", routing=routing, board=f"{{host: {board}}}")
+
+    assert supply.wanted_names(found) == names
+
+
 def test_self_made_one_stands_in_until_the_first_is_issued(
     said: Callable[..., Roster], tmp_path: Path
 ) -> None:
@@ -257,6 +315,21 @@ def test_issued_one_is_used_to_its_end_and_beyond(
     assert (fresh.pair, fresh.placeholder, fresh.warnings) == (made, False, ())
     assert (ended.pair, ended.placeholder) == (made, False)
     assert "ended on 2027-02-19; `workshop tls renew`" in ended.warnings[0]
+
+
+def test_issued_one_without_the_boards_host_goes_on_and_says_so(
+    said: Callable[..., Roster], tmp_path: Path, signer: certificates.Pair
+) -> None:
+    """Whoever adds the board's host takes nobody's trusted certificate away."""
+    made = certificates.make_leaf(signer, [HOST], NOW)
+    store.keep(tmp_path, {supply.ISSUED: made.text})
+    board = f"board.{HOST}"
+    found = look(said(ACME, board=f"{{host: {board}}}"), tmp_path)
+
+    assert (found.pair, found.placeholder, found.lacking) == (made, False, (board,))
+    (warning,) = found.warnings
+    assert f"does not cover {board} yet" in warning
+    assert warning.endswith("`workshop tls renew` asks the authority")
 
 
 def test_issued_one_for_other_names_stands_back(

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 _ANYTHING = frozenset({"*"})
 _ON_THE_HOST = (
     *(Role.EDGE, Role.GATEWAY, Role.REGISTRY, Role.INTAKE, Role.SERVE, Role.EGRESS),
-    *(Role.OUTBOUND, Role.WALL),
+    *(Role.OUTBOUND, Role.WALL, Role.BOARD),
 )
 EXCUSES: Mapping[tuple[str, Role | None], frozenset[str]] = {
     # They reach seats by address, listen on addresses that only the server has, or set its rules.
@@ -26,6 +26,8 @@ EXCUSES: Mapping[tuple[str, Role | None], frozenset[str]] = {
     ("W.13", Role.EDGE): frozenset({"the engine's own"}),
     # The one process that deploys is a user of the engine: whoever rules it, rules the server.
     ("5.32", Role.SERVE): frozenset({"/var/run/docker.sock"}),
+    # It reads there what each seat uses, for the board.
+    ("5.6", Role.SERVE): frozenset({"/sys/fs/cgroup"}),
     # It writes the state directory as the directory's owner, who may be root.
     ("W.1", Role.SERVE): frozenset({"root"}),
     # Its group is the one that may use the engine's socket.

@@ -1,10 +1,10 @@
-"""The platform's own containers, and what they are told: the edge, models, the deploy loop."""
+"""The platform's own containers, and what they are told: edge, models, deploy loop, board."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from workshop.parts import deploys, edge, models, wall
+from workshop.parts import board, deploys, edge, models, wall
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,4 +20,5 @@ def parts(ground: Ground) -> Iterator[tuple[ImageSpec, ContainerSpec]]:
         return
     yield from models.parts(ground)
     yield from deploys.parts(ground)
+    yield from board.parts(ground)
     yield from wall.parts(ground)

@@ -29,6 +29,8 @@ RELAYS = ("relay-1", "relay-2")
 """One for each build that may run at the same time: two cores build no more than that, and builds
 that share a loopback could reach each other."""
 SOCKET = "/var/run/docker.sock"
+CGROUPS, CGROUPS_MOUNT = "/sys/fs/cgroup", "/cgroup"
+"""Where the kernel counts what each container uses, on the server and as `serve` sees it."""
 EGRESS_SOCKET = "/egress"
 EGRESS_CONFIG = "/egress-config"
 _DIGEST_LENGTH = 16
@@ -201,7 +203,11 @@ def _relay(ground: Ground, key: str) -> tuple[ImageSpec, ContainerSpec]:
 
 def _serve(ground: Ground) -> tuple[ImageSpec, ContainerSpec]:
     """Specify the one process that holds the engine's socket; nothing listens in it."""
-    image, home, server = ground.image(Role.SERVE), str(ground.directories.home), ground.server
+    image, home, server = ground.image(Role.SERVE), ground.directories.home, ground.server
+    watches = ground.roster.board is not None
+    # Whoever watches for the board carries out its wishes too: a claimed spare seat goes into the
+    # roster, which lies beside the state directory.
+    held = home.parent if watches else home
     spec = ContainerSpec(
         role=Role.SERVE,
         key=Role.SERVE.value,
@@ -209,14 +215,14 @@ def _serve(ground: Ground) -> tuple[ImageSpec, ContainerSpec]:
         image=image.tag,
         version=ground.version(Role.SERVE),
         limits=Limits(memory=512 * MIB, cpus=0, pids=256),
-        command=("python", "-m", "workshop", "serve", "--directory", home),
+        command=("python", "-m", "workshop", "serve", "--directory", str(home)),
         port=0,
         user=server.user,
         groups=(server.socket_group,),
         nofile=8192,
-        mounts=((server.socket, SOCKET),),
+        mounts=((server.socket, SOCKET), *(((CGROUPS, CGROUPS_MOUNT),) if watches else ())),
         # At the path it has on the server, because builds mount files of it.
-        data=((home, home),),
+        data=((str(held), str(held)),),
         log_size="5m",
     )
     return image, spec
@@ -242,6 +248,7 @@ def deploy_config(ground: Ground, seats: Sequence[ContainerSpec]) -> Config | No
         options=options,
         secrets={key: str(path) for key, path in roster.build_secrets},
         starters=tuple(sorted(ground.sources.apps.values())),
+        roster=roster.path.name,
         seats=tuple(
             DeploySeat(
                 spec=spec,

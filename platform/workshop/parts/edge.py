@@ -11,7 +11,7 @@ from workshop.parts.models import GATEWAY_PORT
 from workshop.proxy.routes import Edge, Route, Tls
 from workshop.proxy.routes import Limits as EdgeLimits
 from workshop.specs import PORT, ContainerSpec
-from workshop.subnets import EDGE_PORT, INTAKE_PORT, REGISTRY_PORT
+from workshop.subnets import BOARD_PORT, EDGE_PORT, INTAKE_PORT, REGISTRY_PORT
 
 if TYPE_CHECKING:
     from workshop.parts.ground import Ground
@@ -53,6 +53,7 @@ def edge_config(ground: Ground, routes: tuple[Route, ...]) -> Edge:
     roster, networks = ground.roster, ground.networks
     shown, deploys = roster.edge, bool(roster.deploys and networks)
     options = roster.deploys or DeployOptions()
+    board = roster.board.host if roster.board and networks else ""
     return Edge(
         title=roster.title,
         url=str(roster.url),
@@ -74,6 +75,8 @@ def edge_config(ground: Ground, routes: tuple[Route, ...]) -> Edge:
         gateway=f"{networks[0].gateway}:{GATEWAY_PORT}" if roster.llm and networks else "",
         registry=f"{ground.loopback}:{REGISTRY_PORT}" if deploys else "",
         intake=f"{ground.loopback}:{INTAKE_PORT}" if deploys else "",
+        board=f"{ground.loopback}:{BOARD_PORT}" if board else "",
+        board_host=board,
     )
 
 

@@ -24,7 +24,7 @@ DIGEST = re.compile(r"[0-9a-f]{8,64}")
 EDGE_PATHS = frozenset({"deploy", "healthz", "llm", "v2"})
 """First path segments the edge answers itself, now or soon; no seat may be called so."""
 
-SERVICES = ("gateway", "registry", "intake")
+SERVICES = ("gateway", "registry", "intake", "board")
 """Upstreams that are no seat; no seat's upstream is called so, as it begins with `seat-`."""
 
 LOCAL_NAMES = ("localhost", "127.0.0.1")
@@ -112,7 +112,8 @@ class Limits:
     upload_bytes: int = 20 * 1024**2
     """The largest upload of an app's source."""
     client_requests_per_second: int = 200
-    """Of one client address at the registry and the intake: a whole class may share it."""
+    """Of one client address at the registry, the intake and the board: a whole class may share
+    it."""
     client_burst: int = 2000
     """A push asks some twenty questions within a second; a hundred people may push at once."""
     client_connections: int = 1000
@@ -188,6 +189,10 @@ class Edge:
     """Address and port of the class's registry; empty where there is none."""
     intake: str = ""
     """Address and port of what gives tokens and takes uploads; empty where there is none."""
+    board: str = ""
+    """Address and port of the board; empty where the edge does not lead to it."""
+    board_host: str = ""
+    """The host that is the board's alone."""
     switches: str = "/edge/green"
     """Where a file named like a seat moves its requests to the seat's green address."""
     tls: Tls | None = None
@@ -210,6 +215,7 @@ class Edge:
             legal = _legal_service(address)
             _require(legal, f"edge {name}", address, "a unicast IPv4 and a TCP port")
         self._check_tls()
+        self._check_board()
         for path in (self.directory, self.scratch, self.access_log, self.switches, self.acme):
             _require(PATH.fullmatch(path), "edge path", path, "a plain absolute path")
         object.__setattr__(self, "routes", tuple(sorted(self.routes, key=lambda r: r.name)))
@@ -225,6 +231,15 @@ class Edge:
         _require(not taken, "edge redirect", self.listen, "another port than the one for HTTPS")
         legal = not self.routing.by_host or not NUMBERS.fullmatch(self.hosts[0])
         _require(legal, "edge url", self.url, "a name: seats have hosts below it")
+
+    def _check_board(self) -> None:
+        host = self.board_host
+        _require(bool(self.board) == bool(host), "edge board", host, "given with its address")
+        if host:
+            legal = HOST.fullmatch(host) and not NUMBERS.fullmatch(host)
+            _require(legal, "edge board host", host, "a host name")
+            taken = {*self.hosts, *(name for name, _ in self.seat_hosts)}
+            _require(host not in taken, "edge board host", host, "a host of its own")
 
     @staticmethod
     def _require_unique(what: str, values: list[str]) -> None:

@@ -138,7 +138,7 @@ def provision(
     if repair:
         _renew_in_time(work)
         return report
-    if not found.placeholder:
+    if not (found.placeholder or found.lacking):
         return report
     wait, reason = _failure(work)
     if wait > datetime.now(UTC):
@@ -198,7 +198,7 @@ def _not_yet(work: Workspace, found: Supply, *, force: bool) -> str:
     left = found.facts.days_left(now)
     if force:
         return ""
-    if not found.placeholder and left >= supply.RENEW_DAYS:
+    if not (found.placeholder or found.lacking) and left >= supply.RENEW_DAYS:
         return f"good for {left} days; renewed when fewer than {supply.RENEW_DAYS} are left"
     wait, reason = _failure(work)
     if wait > now:

@@ -47,10 +47,20 @@ class Supply:
     warnings: tuple[str, ...] = ()
     fresh: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Files to keep before it is used, by path in the folder of certificates."""
+    lacking: tuple[str, ...] = ()
+    """Names it was to be good for and is not; the class can do without them meanwhile."""
 
 
 def wanted_names(roster: Roster) -> tuple[str, ...]:
-    """List what the certificate must be good for: one for everybody, never one for each seat."""
+    """List what the certificate is to be good for: one for everybody, never one for each seat."""
+    names, board = _required_names(roster), roster.board.host if roster.board else ""
+    # An authority refuses a name beside a wildcard that covers it.
+    covered = not board or f"*.{board.partition('.')[2]}" in names
+    return names if covered else (*names, board)
+
+
+def _required_names(roster: Roster) -> tuple[str, ...]:
+    """List what it must be good for, or it is of no use to the class."""
     host = roster.url.host
     names = [host]
     if roster.routing.by_host and "." in host:
@@ -78,15 +88,15 @@ def find(roster: Roster, folder: Path, bundle: Path | None, now: datetime) -> Su
     """
     if roster.tls is None:
         return None
-    source, names = roster.tls.source, wanted_names(roster)
+    source = roster.tls.source
     if isinstance(source, Own):
-        return _own(source, names, bundle, now)
+        return _own(source, roster, bundle, now)
     if isinstance(source, Acme):
         return _issued(source, roster, folder, now)
     return _self_made(roster, folder, now)
 
 
-def _own(source: Own, names: tuple[str, ...], bundle: Path | None, now: datetime) -> Supply:
+def _own(source: Own, roster: Roster, bundle: Path | None, now: datetime) -> Supply:
     chain, key = _text(source.certificate), _text(source.key)
     try:
         certificates.read_chain(chain)
@@ -96,7 +106,7 @@ def _own(source: Own, names: tuple[str, ...], bundle: Path | None, now: datetime
         pair = certificates.read_pair(chain, key)
     except Unreadable as exc:
         raise _refused(source.key, str(exc)) from None
-    found = list(certificates.problems(pair, names, now))
+    found = list(certificates.problems(pair, _required_names(roster), now))
     known = bundle.read_text("utf-8", "replace") if bundle else ""
     fatal, ending = certificates.end_problem(pair.chain, known)
     if fatal and not found:
@@ -105,7 +115,18 @@ def _own(source: Own, names: tuple[str, ...], bundle: Path | None, now: datetime
         raise _refused(source.certificate, "; ".join(found))
     facts = certificates.facts(pair.chain)
     warnings = [f"{source.certificate.name}: {ending}"] if ending else []
-    return Supply(pair, facts, source, warnings=(*warnings, *_soon(facts, now, "renew it")))
+    lacking = _lacking(facts, roster)
+    warnings += [
+        f"{source.certificate.name} does not cover {name}: browsers refuse the board there; order "
+        "one for both"
+        for name in lacking
+    ]
+    warnings += _soon(facts, now, "renew it")
+    return Supply(pair, facts, source, lacking=lacking, warnings=tuple(warnings))
+
+
+def _lacking(facts: Facts, roster: Roster) -> tuple[str, ...]:
+    return tuple(name for name in wanted_names(roster) if not facts.covers(name))
 
 
 def _text(path: Path) -> str:
@@ -124,14 +145,19 @@ def _issued(source: Acme, roster: Roster, folder: Path, now: datetime) -> Supply
     pair = store.read(folder / ISSUED)
     # One that has ended stays: visitors can click past it as past a self-made one, and it says
     # whose server this is.
-    if pair is None or any(certificates.misfits(pair, wanted_names(roster))):
+    if pair is None or any(certificates.misfits(pair, _required_names(roster))):
         found = _self_made(roster, folder, now)
         note = "the authority has not issued a certificate yet; `workshop tls renew` asks it"
         return Supply(found.pair, found.facts, source, True, (note,), found.fresh)
     facts = certificates.facts(pair.chain)
-    return Supply(
-        pair, facts, source, warnings=_soon(facts, now, "`workshop tls renew` says why it stays")
-    )
+    lacking = _lacking(facts, roster)
+    warnings = [
+        f"the certificate does not cover {name} yet: browsers refuse the board there; "
+        "`workshop tls renew` asks the authority"
+        for name in lacking
+    ]
+    warnings += _soon(facts, now, "`workshop tls renew` says why it stays")
+    return Supply(pair, facts, source, lacking=lacking, warnings=tuple(warnings))
 
 
 def _self_made(roster: Roster, folder: Path, now: datetime) -> Supply:
