@@ -47,7 +47,7 @@ def place(directory: Path) -> Path:
 COMMANDS = [
     "init", "names", "doctor", "plan", "provision", "status", "logs", "open", "exec", "restart",
     "reset", "add", "remove", "teardown", "keys", "usage", "llm",
-    "deploy", "deploys", "rollback",
+    "deploy", "deploys", "rollback", "top", "metrics", "monitoring", "journal",
 ]  # fmt: skip
 
 

@@ -452,6 +452,7 @@ def test_status_shows_deploys_and_their_parts(capsys: pytest.CaptureFixture[str]
     shown = Status(
         *("class", "http://x", "live", "off", "off", (seat,)),
         *("live", "live", "live", "live"),
+        board="live",
         queue={"waiting": 5, "building": 2},
     )
     Output().status(shown)
@@ -461,7 +462,7 @@ def test_status_shows_deploys_and_their_parts(capsys: pytest.CaptureFixture[str]
     assert table.splitlines()[1].split()[:5] == ["ada", "live", "v3", "3,", now]
     assert "deploy 4 failed" in table
     assert said.splitlines()[1] == (
-        "deploys: live, registry live, intake live, builds live; 5 waiting, 2 building"
+        "deploys: live, registry live, intake live, builds live, board live; 5 waiting, 2 building"
     )
     Output(as_json=True).status(shown)
     document = json.loads(capsys.readouterr().out)

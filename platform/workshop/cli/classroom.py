@@ -9,6 +9,7 @@ import typer
 
 from workshop.cli.app import (
     DEFAULT_ROSTER,
+    Act,
     JsonOption,
     RosterOption,
     YesOption,
@@ -124,7 +125,7 @@ def provision(
     from workshop import operations
     from workshop.workspace import Workspace
 
-    with boundary(as_json=as_json) as output:
+    with boundary(as_json=as_json, act=Act("provision", roster, quiet=repair)) as output:
         if repair and prune:
             raise InputError("--repair removes nobody", hint="leave --prune out")
         with output.progress() as progress:
@@ -141,15 +142,31 @@ def provision(
 
 
 @app.command()
-def status(roster: RosterOption = DEFAULT_ROSTER, as_json: JsonOption = False) -> None:
+def status(
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Show it live; Ctrl+C ends it.")
+    ] = False,
+    roster: RosterOption = DEFAULT_ROSTER,
+    as_json: JsonOption = False,
+) -> None:
     """Show who can be reached right now; exit 1 when somebody cannot.
 
     Example: workshop status
     """
+    from workshop.cli import watching
     from workshop.status import status as look
     from workshop.workspace import Workspace
 
     with boundary(as_json=as_json) as output:
+        if as_json and watch:
+            raise InputError("--json gives one document; --watch has no end", hint="leave one out")
+        if watch and output.is_watched:
+            # The roster is read again each time, the engine is the same.
+            first = Workspace(roster)
+            with watching.until_stopped():
+                output.redraw(
+                    lambda: output.status_view(look(Workspace(roster, lambda: first.engine)))
+                )
         found = look(Workspace(roster))
         output.status(found)
         raise typer.Exit(0 if found.ok else 1)

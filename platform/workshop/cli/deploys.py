@@ -9,6 +9,7 @@ import typer
 
 from workshop.cli.app import (
     DEFAULT_ROSTER,
+    Act,
     AllOption,
     JsonOption,
     NamesArgument,
@@ -56,7 +57,7 @@ def deploy(  # noqa: PLR0917 - typer hands options over by name
     from workshop.packing import DOCKERFILE
     from workshop.workspace import Workspace
 
-    with boundary(as_json=as_json) as output:
+    with boundary(as_json=as_json, act=Act("deploy", roster, names)) as output:
         if (source is None) == (image is None):
             raise InputError(
                 "say what is to be deployed: --source DIR or --image REF",
@@ -98,7 +99,7 @@ def rollback(  # noqa: PLR0917 - typer hands options over by name
     from workshop import deploying
     from workshop.workspace import Workspace
 
-    with boundary(as_json=as_json) as output:
+    with boundary(as_json=as_json, act=Act("rollback", roster, names)) as output:
         work = Workspace(roster)
         if bool(names) == everybody:
             raise InputError("name some participants, or say --all", hint="workshop rollback ada")

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from workshop.errors import InputError, WorkshopError
 from workshop.gateway.config import NANO
 from workshop.intake.orders import Stage
+from workshop.journal import without_keys
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from workshop.apply import Report
+    from workshop.board.shown import Seat
+    from workshop.chronicle import Entry
+    from workshop.figures import Figures
     from workshop.intake import orders
     from workshop.plan import Plan
+    from workshop.ranking import Sort
     from workshop.status import Status
     from workshop.usage import Usage, Use
     from workshop.workspace import Workspace
@@ -38,6 +44,7 @@ def plan_document(plan: Plan) -> Mapping[str, object]:
             for step in plan.steps
         ],
         "unchanged": plan.unchanged,
+        "held": plan.held,
         "warnings": plan.warnings,
     }
 
@@ -89,6 +96,38 @@ def usage_document(usage: Usage) -> Mapping[str, object]:
 def status_document(status: Status) -> Mapping[str, object]:
     """Turn a status into what ``--json`` prints."""
     return {**asdict(status), "ok": status.ok}
+
+
+def top_document(figures: Figures, by: Sort) -> Mapping[str, object]:
+    """Turn figures into what ``--json`` prints; times are seconds since 1970."""
+
+    def row(seat: Seat) -> dict[str, object]:
+        told = figures.config.seat(seat.name) if figures.config else None
+        return {
+            **asdict(seat),
+            "display_name": told.display_name if told else "",
+            "url": told.url if told else "",
+            "hand": figures.hands.get(seat.name),
+            "needs": figures.need(seat).words,
+        }
+
+    shown = figures.shown
+    return {
+        "workshop": shown.workshop,
+        "time": shown.time,
+        "started": shown.started,
+        "server": figures.server,
+        "paused": shown.paused,
+        "parts": dict(shown.parts),
+        "troubles": figures.troubles,
+        "seats": [row(seat) for seat in figures.sorted(by)],
+    }
+
+
+def entry_document(entry: Entry) -> Mapping[str, object]:
+    """Turn one thing that happened into what ``--json`` prints."""
+    facts = json.loads(without_keys(json.dumps(dict(entry.facts))))
+    return {"time": entry.time, "source": entry.source, "event": entry.event, "facts": facts}
 
 
 def deploy_document(item: orders.Progress, *, live: bool) -> Mapping[str, object]:

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from workshop.cli import classroom, deploys, models, seats, secrets, server
+from workshop.cli import classroom, deploys, handouts, models, seats, secrets, server, watching
 from workshop.cli.app import app
 
-__all__ = ["app", "classroom", "deploys", "main", "models", "seats", "secrets", "server"]
+__all__ = [
+    "app",
+    "classroom",
+    "deploys",
+    "handouts",
+    "main",
+    "models",
+    "seats",
+    "secrets",
+    "server",
+    "watching",
+]
 
 
 def main() -> None:

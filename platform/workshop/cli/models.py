@@ -10,6 +10,7 @@ import typer
 
 from workshop.cli.app import (
     DEFAULT_ROSTER,
+    Act,
     AllOption,
     JsonOption,
     NamesArgument,
@@ -59,10 +60,12 @@ def keys(  # noqa: PLR0917 - typer hands options over by name
     from workshop import keyring
     from workshop.workspace import Workspace
 
-    with boundary(as_json=as_json) as output:
+    shows = action is KeyAction.SHOW
+    act = None if shows else Act(f"keys {action.value}", roster, names)
+    with boundary(as_json=as_json, act=act) as output:
         work = Workspace(roster)
         chosen = _chosen(work, names, everybody=everybody)
-        if action is KeyAction.SHOW:
+        if shows:
             output.keys(keyring.show(work, chosen))
             return
         change = {
@@ -121,17 +124,16 @@ def llm(
     from workshop import keyring
     from workshop.workspace import Workspace
 
-    with boundary(as_json=as_json) as output:
+    with boundary(as_json=as_json, act=Act(action.value, roster, names)) as output:
         paused = action is ModelAction.PAUSE
         with output.progress() as progress:
             work = Workspace(roster, emit=progress)
             if everybody and not names:
-                report = keyring.pause_class(work, paused=paused)
+                keyring.pause_class(work, paused=paused)
             else:
                 chosen = _chosen(work, names, everybody=everybody)
-                report = keyring.pause(work, chosen, paused=paused)
-        output.paused(report, names or [], paused=paused)
-        raise typer.Exit(0 if report.ok else 1)
+                keyring.pause(work, chosen, paused=paused)
+        output.paused(names or [], paused=paused)
 
 
 def _chosen(work: Workspace, names: list[str] | None, *, everybody: bool) -> list[str]:

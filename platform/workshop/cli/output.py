@@ -8,22 +8,27 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import sys
 import time
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Never
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from workshop.cli.documents import (
     deploy_document,
     deploys_document,
+    entry_document,
     error_document,
     plan_document,
     report_document,
     status_document,
+    top_document,
     usage_document,
 )
 from workshop.cli.progress import (
@@ -32,18 +37,34 @@ from workshop.cli.progress import (
     LiveProgress,
     Progress,
 )
-from workshop.cli.telling import end, escapes, last_failure, live_deploy, plain, row
+from workshop.cli.rows import columns, summary
+from workshop.cli.telling import (
+    end,
+    entry_line,
+    escapes,
+    last_failure,
+    live_deploy,
+    plain,
+    row,
+)
 from workshop.errors import InputError, WorkshopError
 from workshop.gateway.config import NANO
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from rich.console import RenderableType
+
     from workshop.apply import Report
+    from workshop.boarding import Way
+    from workshop.cards.making import Made
+    from workshop.chronicle import Entry
     from workshop.doctor import Check
+    from workshop.figures import Figures
     from workshop.intake import orders
     from workshop.keyring import HandedKey
     from workshop.plan import Plan
+    from workshop.ranking import Sort
     from workshop.safekeeping import Listed
     from workshop.service import Done
     from workshop.status import Status
@@ -59,12 +80,16 @@ _MARKS = {
     "live": "[green]live[/]",
     "silent": "[yellow]silent[/]",
     "stopped": "[red]stopped[/]",
+    "held": "[cyan]held[/]",
     "crashing": "[red]crashing[/]",
     "missing": "[red]missing[/]",
     "extra": "[yellow]extra[/]",
 }
 
 _UNBOUNDED = 10_000
+_REDRAW_SECONDS = 1.0
+_TITLE_LINES = 2
+"""The titles of a table's columns, and the line the cursor stands in."""
 
 
 class Output:
@@ -120,9 +145,7 @@ class Output:
         for column in ("participant", "url", "state"):
             table.add_column(column, overflow="fold")
         for person in work.roster.participants:
-            reason = report.failed.get(person.name, report.failed.get("edge"))
-            state = _MARKS["live"] if reason is None else f"{_MARKS['failed']}: {escape(reason)}"
-            table.add_row(person.name, work.seat_url(person.name), state)
+            table.add_row(person.name, work.seat_url(person.name), _fate(report, person.name))
         self._out.print(table)
         self._failures(report, {person.name for person in work.roster.participants})
         what = "nothing to do" if report.plan.is_empty else report.summary
@@ -140,9 +163,22 @@ class Output:
         if self.as_json:
             self.document(status_document(status))
             return
+        self._out.print(self._status_table(status))
+        for text in _status_lines(status):
+            self.say(text)
+
+    def status_view(self, status: Status) -> RenderableType:
+        """Lay out the same to be drawn again and again, those who cannot be reached first."""
+        seats = sorted(status.seats, key=lambda seat: seat.state == "live")
+        return _fitted(
+            self._status_table(replace(status, seats=tuple(seats))), _status_lines(status)
+        )
+
+    @staticmethod
+    def _status_table(status: Status) -> Table:
         table = Table(box=None, pad_edge=False)
         for column in ("participant", "state", "version", "deploy", "url", "detail"):
-            table.add_column(column, overflow="fold")
+            table.add_column(column, overflow="fold", no_wrap=column in {"participant", "state"})
         for seat in status.seats:
             table.add_row(
                 seat.name,
@@ -152,20 +188,47 @@ class Output:
                 seat.url,
                 escape(plain(seat.detail)),
             )
-        self._out.print(table)
-        live = sum(seat.state == "live" for seat in status.seats)
-        self.say(
-            f"{status.workshop}: {live} of {len(status.seats)} live, edge {status.edge}, "
-            f"gateway {status.gateway}, embedded model {status.embedded}, wall {status.wall}"
-            f"{f', outbound {status.outbound}' if status.outbound != 'off' else ''}"
-        )
-        queue = ", ".join(f"{count} {stage}" for stage, count in status.queue.items())
-        self.say(
-            f"deploys: {status.deploys}, registry {status.registry}, intake {status.intake}, "
-            f"builds {status.builds}{f'; {queue}' if queue else ''}"
-        )
-        for text in status.warnings:
-            self.say(f"warning: {text}")
+        return table
+
+    # -- figures ------------------------------------------------------------------------------
+
+    def top(self, figures: Figures, by: Sort) -> None:
+        """Show how everybody fares, once."""
+        if self.as_json:
+            self.document(top_document(figures, by))
+            return
+        self._out.print(self._top_table(figures, by, self._out.width))
+        for text in summary(figures):
+            self.say(text)
+
+    def top_view(self, figures: Figures, by: Sort) -> RenderableType:
+        """Lay out the same to be drawn again and again, no higher than the terminal."""
+        rows = max(1, self._out.height - len(summary(figures, 1)) - _TITLE_LINES)
+        hidden = max(0, len(figures.shown.seats) - rows)
+        table = self._top_table(figures, by, self._out.width, len(figures.shown.seats) - hidden)
+        return _fitted(table, summary(figures, hidden))
+
+    @staticmethod
+    def _top_table(figures: Figures, by: Sort, width: int, rows: int | None = None) -> Table:
+        found = columns(figures, figures.sorted(by)[:rows], width)
+        table = Table(box=None, pad_edge=False)
+        for column in found:
+            table.add_column(
+                column.title,
+                justify="right" if column.right else "left",
+                no_wrap=True,
+                overflow="ellipsis",
+            )
+        for cells in zip(*(column.cells for column in found), strict=True):
+            table.add_row(*(Text(cell.text, cell.style) for cell in cells))
+        return table
+
+    def journal(self, entries: Sequence[Entry]) -> None:
+        """Show what happened, oldest first."""
+        if self.as_json:
+            self.document([entry_document(entry) for entry in entries])
+            return
+        self.lines(map(entry_line, entries))
 
     # -- deploys ------------------------------------------------------------------------------
 
@@ -291,6 +354,36 @@ class Output:
         else:
             self.say(f"systemd was not told; on the server: {' && '.join(done.commands)}")
 
+    def way(self, way: Way) -> None:
+        """Show a one-time link to the board, and how to follow it from another computer."""
+        if self.as_json:
+            self.document({"url": way.url, "urls": way.urls, "ends": way.ends})
+            return
+        self.lines(way.urls)
+        until = time.strftime("%H:%M", time.localtime(way.ends))
+        self.say(f"one link, good once until {until}: whoever opens it first is the instructor")
+        self.say(
+            f"from another computer: ssh -L {way.forward} USER@SERVER, then open {way.forwarded}"
+        )
+
+    def cards(self, made: Made) -> None:
+        """Say what was written, and for whose eyes it is."""
+        if self.as_json:
+            self.document(
+                {
+                    "files": made.files,
+                    "cards": made.cards,
+                    "pages": made.pages,
+                    "warnings": made.warnings,
+                }
+            )
+            return
+        self.lines(map(str, made.files))
+        pages = f"{made.pages} page{'' if made.pages == 1 else 's'}"
+        self.say(f"{made.cards} cards on {pages}; keys stand in them, so only you can read them")
+        for text in made.warnings:
+            self.say(f"warning: {text}")
+
     def keys(self, keys: Sequence[HandedKey]) -> None:
         """Show keys, each as the lines of a ``.env`` file."""
         if self.as_json:
@@ -300,16 +393,21 @@ class Output:
             note = "" if key.state == "active" else f" ({key.state})"
             self.lines([f"# {key.name}: key {key.key_id}{note}", *key.ways_to_deploy, *key.dotenv])
 
-    def paused(self, report: Report, names: Sequence[str], *, paused: bool) -> None:
+    def announced(self, text: str) -> None:
+        """Say what stands on every participant's page now."""
+        if self.as_json:
+            self.document({"ok": True, "text": text})
+            return
+        self.say("every participant's page shows it" if text else "nothing is announced any more")
+
+    def paused(self, names: Sequence[str], *, paused: bool) -> None:
         """Say whose questions are held back now."""
         if self.as_json:
-            self.document({"ok": report.ok, "paused": paused, "names": list(names)})
+            self.document({"ok": True, "paused": paused, "names": list(names)})
             return
-        self._failures(report, set())
-        if report.ok:
-            who = ", ".join(names) or "everybody"
-            state = "paused; `workshop llm resume` lets them go on" if paused else "resumed"
-            self._err.print(f"{who}: {state}", highlight=False)
+        who = ", ".join(names) or "everybody"
+        state = "paused; `workshop llm resume` lets them go on" if paused else "resumed"
+        self.say(f"{who}: {state}")
 
     def usage(self, usage: Usage) -> None:
         """Show what everybody used of the class's models."""
@@ -341,10 +439,27 @@ class Output:
         return table
 
     @contextlib.contextmanager
-    def live(self) -> Iterator[Callable[[Table], None]]:
+    def live(self) -> Iterator[Callable[[RenderableType], None]]:
         """Show one table that is drawn anew again and again."""
         with Live(console=self._out, auto_refresh=False) as live:
-            yield lambda table: live.update(table, refresh=True)
+
+            def show(shown: RenderableType) -> None:
+                with _undisturbed():
+                    live.update(shown, refresh=True)
+
+            yield show
+
+    def redraw(self, draw: Callable[[], RenderableType]) -> Never:
+        """Show what ``draw`` gives, anew every second, until a signal ends it."""
+        with self.live() as show:
+            while True:
+                show(draw())
+                time.sleep(_REDRAW_SECONDS)
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether a terminal shows the results, where they can be drawn anew."""
+        return self._out.is_terminal and not self.as_json and os.environ.get("TERM") != "dumb"
 
     def checks(self, checks: Sequence[Check]) -> None:
         """Show what the doctor found and how to mend it."""
@@ -388,6 +503,47 @@ class Output:
         self._err.print(f"[red]error[/]: {escape(error.message)}", highlight=False)
         if error.hint:
             self._err.print(f"next: {escape(error.hint)}", highlight=False)
+
+
+def _fitted(table: Table, lines: Iterable[str]) -> RenderableType:
+    """Put lines above a table: where the terminal is too low, its end is what is cut off."""
+    return Group(Text("\n".join(lines), no_wrap=False, overflow="fold"), table)
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Let no signal end the command while it writes, or half a picture would stay on the screen."""
+    ends = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ends)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _status_lines(status: Status) -> Iterator[str]:
+    """Say how the platform's own parts fare, and what will be wrong soon."""
+    live = sum(seat.state == "live" for seat in status.seats)
+    yield (
+        f"{status.workshop}: {live} of {len(status.seats)} live, edge {status.edge}, "
+        f"gateway {status.gateway}, embedded model {status.embedded}, wall {status.wall}"
+        f"{f', outbound {status.outbound}' if status.outbound != 'off' else ''}"
+    )
+    queue = ", ".join(f"{count} {stage}" for stage, count in status.queue.items())
+    yield (
+        f"deploys: {status.deploys}, registry {status.registry}, intake {status.intake}, "
+        f"builds {status.builds}, board {status.board}{f'; {queue}' if queue else ''}"
+    )
+    yield from (f"warning: {text}" for text in status.warnings)
+
+
+def _fate(report: Report, name: str) -> str:
+    """Say where a seat is after an apply."""
+    reason = report.failed.get(name)
+    if reason is None and name in report.plan.held:
+        return _MARKS["held"]
+    reason = report.failed.get("edge") if reason is None else reason
+    return _MARKS["live"] if reason is None else f"{_MARKS['failed']}: {escape(reason)}"
 
 
 def _left(use: Use, currency: str) -> str:

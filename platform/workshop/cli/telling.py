@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import TYPE_CHECKING
 
 from workshop.intake.orders import Stage
+from workshop.journal import without_keys
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from workshop.chronicle import Entry
     from workshop.intake.orders import Progress
     from workshop.status import DeployStatus
 
@@ -105,3 +108,32 @@ def escapes(found: Sequence[Progress], live: frozenset[str]) -> list[str]:
             for found_escape in proofs[-1].escapes
         ),
     ]
+
+
+_ABOUT = ("seat", "seats", "name", "names", "actor")
+"""Facts that say whom an entry is about, in the order they are looked for."""
+_LONGEST_FACT = 200
+
+
+def entry_line(entry: Entry) -> str:
+    """Tell one thing that happened in one line: when, who says it, whom it is about, what."""
+    facts = dict(entry.facts)
+    who = next((_fact(facts.pop(key)) for key in _ABOUT if facts.get(key)), "")
+    more = [f"{key} {said}" for key, value in facts.items() if (said := _fact(value))]
+    moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.time))
+    tail = f" ({', '.join(more)})" if more else ""
+    words = f"{f'{who}: ' if who else ''}{entry.event}{tail}"
+    return without_keys(plain(f"{moment}  {entry.source:<8}  {words}"))
+
+
+def _fact(value: object) -> str:
+    """Say a fact as short as it is plain; nothing for what is empty."""
+    if value is None or value in ("", [], {}):
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        text = " ".join(value)
+    else:
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _LONGEST_FACT else f"{text[: _LONGEST_FACT - 1]}…"
