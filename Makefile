@@ -47,7 +47,7 @@ golden: setup ## Write the expected outputs of the tests anew; read the diff bef
 	@echo "==> Updating golden files"
 	@$(VENV)/pytest $(UNIT) --update-golden
 
-bench: setup engine test-tools ## Measure provisioning, the edge and the gateway against their bare floors
+bench: setup engine test-tools ## Measure provisioning, the edge, the gateway, deploys and the board
 	@echo "==> Provisioning against the bare engine"
 	@$(VENV)/python bench/provision.py
 	@echo "==> The edge against a bare nginx"
@@ -58,6 +58,8 @@ bench: setup engine test-tools ## Measure provisioning, the edge and the gateway
 	@$(VENV)/python bench/embedded.py
 	@echo "==> Deploys against the bare engine, and a whole class at once"
 	@$(VENV)/python bench/deploy.py
+	@echo "==> The board with 300 seats"
+	@$(VENV)/python bench/board.py
 
 torture: setup engine test-tools ## Attack, kill and flood for an hour or two; ends with a table of figures
 	@$(VENV)/python -m bench.torture $(PARTS)

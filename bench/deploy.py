@@ -161,7 +161,7 @@ class Room:
         people = "".join(f"  - p{number}\n" for number in range(self.seats))
         (self.directory / "participants.yaml").write_text(
             f"workshop:\n  name: bench-deploy\n  url: http://localhost:{self.port}\n  llm: false\n"
-            f"  deploys: {{keep: 0, per_minute: 600, drain_seconds: {DRAIN}}}\n"
+            f"  deploys: {{keep: 0, per_minute: 600, drain_seconds: {DRAIN}}}\n  board: false\n"
             f"participants:\n{people}",
             "utf-8",
         )

@@ -13,12 +13,13 @@ import pytest
 from hypothesis import settings
 
 from workshop import roster as rosters
+from workshop.board import config as board
 from workshop.engines.memory import MemoryEngine
 from workshop.gateway import config
 from workshop.health import LOCAL, Answer
 from workshop.intake import config as intake
 from workshop.labels import Role
-from workshop.subnets import INTAKE_PORT
+from workshop.subnets import BOARD_PORT, INTAKE_PORT
 from workshop.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -104,6 +105,15 @@ def parse(directory: Path) -> Callable[[str], Roster]:
     return lambda text: rosters.parse(textwrap.dedent(text), directory / "participants.yaml")
 
 
+_TOLD = {INTAKE_PORT: ("intake", "intake"), BOARD_PORT: ("board", "board/told")}
+"""The part at a port, and the directory of what it is told."""
+_LOAD: dict[str, Callable[[str], Any]] = {
+    "gateway": config.load,
+    "intake": intake.load,
+    "board": board.load,
+}
+
+
 class TruthfulProbe:
     """A probe that answers from what a memory engine holds.
 
@@ -125,7 +135,7 @@ class TruthfulProbe:
         """Answer at once, or not at all."""
         del port, seconds
         for item in self._running().values():
-            own = item.role in {Role.GATEWAY, Role.REGISTRY, Role.INTAKE}
+            own = item.role in {Role.GATEWAY, Role.REGISTRY, Role.INTAKE, Role.BOARD}
             if item.key not in self.silent and (item.address == address or own):
                 return
         from workshop.errors import NotReady
@@ -147,14 +157,15 @@ class TruthfulProbe:
         return Answer(200, {}, body.encode())
 
     async def ask(self, address: str, port: int, path: str) -> Answer:
-        """Answer as the gateway or the intake would, from the file it was given."""
+        """Answer as the gateway, the intake or the board would, from the file it was given."""
         del address, path
-        part, load = ("intake", intake.load) if port == INTAKE_PORT else ("gateway", config.load)
+        part, file = _TOLD.get(port, ("gateway", "gateway"))
         if part not in self._running():
             raise ConnectionRefusedError
         directory = Path(running_directory(self.engine, self.workshop))
-        text = (directory / ".workshop" / part / "config.json").read_text("utf-8")
-        return Answer(200, {}, f'{{"config": "{load(text).fingerprint}"}}'.encode())
+        text = (directory / ".workshop" / file / "config.json").read_text("utf-8")
+        told = _LOAD[part](text)
+        return Answer(200, {}, f'{{"config": "{told.fingerprint}"}}'.encode())
 
     def _edge(self, running: dict[str, Any]) -> Answer:
         if "edge" not in running:

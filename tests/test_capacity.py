@@ -130,7 +130,7 @@ def test_what_makes_nothing_needs_no_room(work: Workspace, disk: Path) -> None:
     assert operations.provision(again(work)).ok
     assert operations.restart(again(work), ["ada"]).ok
     with pytest.raises(WorkshopError, match="no room on the engine's disk"):
-        operations.restart(again(work), ["ada"], fresh=True)
+        operations.reset(again(work), ["ada"])
 
 
 @needs_root

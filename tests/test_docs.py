@@ -17,7 +17,7 @@ import pytest
 import typer
 
 from workshop import labels, operations, roster, starting
-from workshop.cli import app, classroom, deploys, models, seats, secrets, server
+from workshop.cli import app, classroom, deploys, handouts, models, seats, secrets, server, watching
 from workshop.engines.memory import MemoryEngine
 from workshop.errors import InputError
 from workshop.settings import Settings
@@ -92,6 +92,8 @@ def command_line() -> Any:
     assert (
         classroom.app
         is deploys.app
+        is handouts.app
+        is watching.app
         is models.app
         is seats.app
         is secrets.app
@@ -208,6 +210,7 @@ SECTIONS = {
     "workshop.llm.embedded.": f"workshop: {{llm: {{embedded: {{{STRANGE}: 1}}}}}}",
     "workshop.llm.budget.": f"workshop: {{llm: {{budget: {{{STRANGE}: 1}}}}}}",
     "workshop.egress.": f"workshop: {{egress: {{{STRANGE}: 1}}}}",
+    "workshop.board.": f"workshop: {{board: {{{STRANGE}: 1}}}}",
     "workshop.deploys.": f"workshop: {{deploys: {{{STRANGE}: 1}}}}",
     "workshop.deploys.build.": f"workshop: {{deploys: {{build: {{{STRANGE}: 1}}}}}}",
     "workshop.deploys.build.limits.": (

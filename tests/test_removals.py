@@ -85,9 +85,7 @@ def test_image_that_a_dead_teardown_had_begun_to_remove_is_built_anew(standing: 
 
 def test_seat_that_a_dead_reset_had_begun_to_stop_is_made_anew(standing: Workspace) -> None:
     """Not teardown alone: whatever replaces a container stops one first."""
-    engine_goes_on = killed_at(
-        standing, "remove", lambda work: operations.restart(work, ["bob"], fresh=True)
-    )
+    engine_goes_on = killed_at(standing, "remove", lambda work: operations.reset(work, ["bob"]))
 
     report = operations.provision(again(standing))
     engine_goes_on()
@@ -99,7 +97,7 @@ def test_seat_that_a_dead_reset_had_begun_to_stop_is_made_anew(standing: Workspa
 def test_removals_that_ended_leave_no_note(standing: Workspace) -> None:
     """Nothing is removed twice, and a note of what is long gone removes nothing."""
     path = standing.state_directory / removals.FILE
-    assert operations.restart(standing, ["bob"], fresh=True).ok
+    assert operations.reset(standing, ["bob"]).ok
     assert not path.exists()
 
     path.write_text(f"{'0' * 64}\nwall\n", "utf-8")

@@ -50,6 +50,7 @@ workshop:
   url: http://localhost:{port}
   llm: false
   deploys: {{drain_seconds: 1, per_minute: 600, keep: 0}}
+  board: false
   edge: {{requests_per_second: 1000000, connections: 400}}
 participants: [s0, s1, s2, s3, s4, s5, s6, s7, s8, s9, d0, d1]
 """

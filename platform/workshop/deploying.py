@@ -11,7 +11,7 @@ import json
 import re
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from workshop import packing, state
@@ -72,7 +72,7 @@ def submit_source(
             hint="write one, or name another with --dockerfile; "
             "the class's own stands in participant_template/",
         )
-    home = _orders(work)
+    home = _orders(work.state_directory)
     packed = home / f".{orders.new_id()}.source"
     try:
         packing.pack(directory, dockerfile, packed)
@@ -97,7 +97,7 @@ def submit_image(work: Workspace, names: Sequence[str], reference: str) -> list[
         )
     people = _may_deploy(work, names)
     made = [_order(place, name, What.IMAGE, image=reference) for place, name in enumerate(people)]
-    return _hand_over(_orders(work), made)
+    return _hand_over(_orders(work.state_directory), made)
 
 
 def submit_rollback(work: Workspace, names: Sequence[str], version: str = "") -> list[Order]:
@@ -114,12 +114,37 @@ def submit_rollback(work: Workspace, names: Sequence[str], version: str = "") ->
 
     """
     people = _may_deploy(work, names)
-    there = deployments(work)
+    return roll_back(work.state_directory, people, version)
+
+
+def roll_back(
+    home: Path, people: Sequence[str], version: str = "", actor: str = INSTRUCTOR
+) -> list[Order]:
+    """Order that seats go back, for a command and for the board alike.
+
+    Args:
+        home: the state directory.
+        people: participants who have a seat.
+        version: a version, a deploy's number, or :data:`TEMPLATE`; empty for the one before.
+        actor: who wants it.
+
+    Raises:
+        InputError: there is no such version to go back to.
+        WorkshopError: the disk is full.
+
+    """
+    there = current.load(home / "deploys")
+    log = home / "deploys" / "shown" / LOG
     made = [
-        _order(place, name, What.VERSION, version=_version(work, name, there.get(name), version))
+        replace(
+            _order(
+                place, name, What.VERSION, version=_version(log, name, there.get(name), version)
+            ),
+            actor=actor,
+        )
         for place, name in enumerate(people)
     ]
-    return _hand_over(_orders(work), made)
+    return _hand_over(_orders(home), made)
 
 
 def deployed(work: Workspace) -> list[str]:
@@ -156,7 +181,7 @@ def _may_deploy(work: Workspace, names: Sequence[str]) -> list[str]:
     return people
 
 
-def _version(work: Workspace, name: str, seat: current.SeatDeploys | None, wanted: str) -> str:
+def _version(log: Path, name: str, seat: current.SeatDeploys | None, wanted: str) -> str:
     if wanted == TEMPLATE:
         return wanted
     known = [item for item in (seat.live, *seat.kept) if item is not None] if seat else []
@@ -168,7 +193,7 @@ def _version(work: Workspace, name: str, seat: current.SeatDeploys | None, wante
     if not wanted:
         return ""
     # A rollback has a number of its own in the log, which stands for the version it brought back.
-    numbers = {str(item.number): item.version for item in history(work, name) if item.version}
+    numbers = {str(item.number): item.version for item in orders.history(log, name) if item.version}
     meant = {**numbers, **{str(item.number): item.version for item in known}}.get(wanted, wanted)
     if meant in {item.version for item in known}:
         return meant
@@ -211,10 +236,10 @@ def _share(packed: Path, order: Order) -> Path:
     return own
 
 
-def _orders(work: Workspace) -> Path:
-    home = work.directories.deploys / ORDERS
-    home.mkdir(parents=True, exist_ok=True)
-    return home
+def _orders(home: Path) -> Path:
+    place = home / "deploys" / ORDERS
+    place.mkdir(parents=True, exist_ok=True)
+    return place
 
 
 # -- following --------------------------------------------------------------------------------

@@ -271,9 +271,9 @@ class Afternoon:
         self.room.run("keys", "show", "ada")
         self.facts["pth"] = [
             said("docker", "exec", f"{self.room.name}-{part}", "python3", "-c", FIND_PTH).decode()
-            for part in ("gateway", "intake", "serve")
+            for part in ("gateway", "intake", "serve", "board")
         ]
-        for part in ("ada", "edge", "gateway", "intake", "serve", "registry", "egress"):
+        for part in ("ada", "edge", "gateway", "intake", "serve", "registry", "egress", "board"):
             self.room.run("logs", part)
 
     def search(self, *, everything: bool) -> None:

@@ -77,6 +77,53 @@ def test_status_says_everybody_is_live(room: Class) -> None:
     )
 
 
+def test_stopped_seat_stays_so_until_it_is_started(room: Class) -> None:
+    """No provision, no repair and no neighbour's restart brings it back; visitors read why."""
+    before = room.containers()
+    try:
+        room.run("stop", "ada", "--yes")
+        status, headers, body = room.get("/ada/")
+        held = room.json("status")
+        document = room.json("provision")
+        repaired = room.json("provision", "--repair")
+        restarted = room.json("restart", "al")
+
+        assert status == 503
+        assert headers["content-type"].startswith("text/html")
+        assert "<code>workshop logs</code>" in body
+        assert held["ok"]
+        assert {seat["name"]: seat["state"] for seat in held["seats"]}["ada"] == "held"
+        assert (document["steps"], repaired["steps"]) == ([], [])
+        assert restarted["ok"]
+        assert room.get("/ada/")[0] == 503
+        assert "held: ada" in room.run("plan").stdout
+    finally:
+        room.run("start", "ada")
+    assert room.whoami("ada") == "ada"
+    assert room.containers() == before
+    assert room.json("status")["seats"][0]["state"] == "live"
+
+
+def test_restart_of_one_neither_fails_nor_waits_because_another_crashes(room: Class) -> None:
+    """Alan's app ends again and again; Ada's restart is none of its business."""
+    crash = "import os, signal; os.kill(1, signal.SIGTERM)"
+    ending = subprocess.Popen(
+        ["sh", "-c", f'while :; do docker exec {room.name}-alan python -c "{crash}"; done'],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        document = room.json("restart", "ada")
+    finally:
+        ending.kill()
+        ending.wait()
+        room.run("reset", "alan", "--yes")
+
+    assert document["ok"]
+    assert document["seconds"] < 30
+    assert room.whoami("alan") == "alan"
+
+
 def test_env_of_the_roster_reaches_one_seat(room: Class) -> None:
     """Grace's greeting must be Grace's alone."""
     assert "Ahoy" in room.get("/grace/")[2]

@@ -199,7 +199,7 @@ def test_login_with_the_key_is_accepted_and_with_another_refused(room: Deploying
 
 
 def test_doctor_finds_every_wall_standing(room: Deploying) -> None:
-    """Registry, intake, serve, egress and relays are audited as seats are."""
+    """Registry, intake, serve, board, egress and relays are audited as seats are."""
     found = [check for check in room.json("doctor") if check["name"] == "hardening"]
 
     assert [check["verdict"] for check in found] == ["ok"], found

@@ -26,6 +26,7 @@ workshop:
   tls: self-made
   routing: ROUTING
   llm: false
+  board: {{host: board.localhost}}
 participants: [ada, bob]
 """
 
@@ -85,6 +86,16 @@ def test_status_finds_everybody_live_at_their_own_host(room: Class) -> None:
 def test_second_provision_touches_nothing(room: Class) -> None:
     """A certificate that was made is kept, so nothing differs."""
     assert room.json("provision")["changed"] is False
+
+
+def test_board_answers_on_its_own_host_alone(room: Class) -> None:
+    """The certificate is good for it too, and no seat's host leads there."""
+    body, line = curl(room, "board.localhost", "/healthz")
+
+    assert json.loads(body)["status"] == "ok"
+    assert line == "200 2"
+    assert room.json("status")["board"] == "live"
+    assert "config" not in curl(room, "ada.localhost", "/healthz")[0]
 
 
 def test_platforms_way_in_is_not_reachable_from_a_seat(room: Class) -> None:

@@ -23,7 +23,7 @@ from tests.ports import free_port
 from tests import layers
 from workshop import apply as applying
 from workshop import operations, resources, state
-from workshop.apply import Tools
+from workshop.apply import Publishers, Tools
 from workshop.engines.docker import DockerEngine
 from workshop.health import fetch
 from workshop.labels import Role
@@ -73,6 +73,7 @@ workshop:
   limits: {{memory: 96m, cpus: 1, pids: 64}}
   llm: false
   deploys: {deploys}
+  board: false
 participants: [{people}]
 """
 PACE = 0.05
@@ -146,7 +147,8 @@ class Room:
             wanted = without_doors(desired)
             made = make_plan(wanted, seen.observed)
             keys, files = work.gateway_publisher(), work.deploy_files()
-            tools = Tools(work.engine, work.probe, publisher, keys, files, work.settings, work.emit)
+            publishers = Publishers(publisher, keys, files)
+            tools = Tools(work.engine, work.probe, publishers, work.settings, work.emit)
             report = applying.apply(made, wanted, tools)
             assert report.ok, report.failed
 

@@ -81,7 +81,8 @@ def assert_whole(before: dict[str, bytes], after: dict[str, bytes]) -> None:
     lost = before.keys() - after.keys()
     assert not {name for name in lost if "state.json" in name or "current" in name}, lost
     assert before["state.json"] == after["state.json"] or b'"joan"' in after["state.json"]
-    for name in ("intake/signing.pem", "deploys/config.json", "intake/config.json"):
+    told = ("deploys/config.json", "intake/config.json", "board/told/config.json")
+    for name in ("intake/signing.pem", *told):
         if name in before:
             assert after[name].rstrip().endswith((b"}", b"-----")), name
 

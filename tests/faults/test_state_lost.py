@@ -157,7 +157,7 @@ def test_deploys_on_record_damaged_at_random_never_cost_anybody_a_seat(
         assert set(places(deploying)) == names
 
 
-@pytest.mark.parametrize("part", ["gateway", "intake", "deploys"])
+@pytest.mark.parametrize("part", ["gateway", "intake", "deploys", "board/told"])
 def test_part_whose_file_was_changed_is_told_anew(
     models: Workspace, part: str, next_command: Callable[[Workspace], Workspace]
 ) -> None:
