@@ -1,7 +1,7 @@
 """Who is logged in: random ids that browsers hold, of which only hashes are kept.
 
 A participant's key is in no session. The browser that entered it keeps it for its own pages (in
-``sessionStorage``, which ends with the tab); here is its hash alone, as the board is told it. So
+``localStorage``, until somebody leaves); here is its hash alone, as the board is told it. So
 whoever reads the board's memory or files learns no key, and no cipher is needed in the image.
 
 The file is read once, at the start, so that a restarted board knows everybody.
