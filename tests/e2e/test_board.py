@@ -114,7 +114,7 @@ def test_wall_shows_everybody_and_follows_the_engine_without_reloading(
     until(lambda: all(tile(page, name) == "live" for name in names), SOON)
     page.execute_script("window.same = true")
     subprocess.run(["docker", "kill", room.containers()["carl"]], check=True, capture_output=True)
-    until(lambda: tile(page, "carl") == "stopped", 5)
+    until(lambda: tile(page, "carl") == "stopped", 30)
     room.run("start", "carl")
     until(lambda: tile(page, "carl") == "live", SOON)
 

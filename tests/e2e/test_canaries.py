@@ -117,4 +117,4 @@ def test_nothing_is_left_in_memory_or_in_temporary_files(afternoon: Afternoon) -
 
 def test_services_run_nothing_at_the_start_that_nobody_wrote(afternoon: Afternoon) -> None:
     """T57: no `.pth` file in the parts that hold keys, where a compromised package would stay."""
-    assert afternoon.facts["pth"] == ["looked\n"] * 3
+    assert afternoon.facts["pth"] == ["looked\n"] * 4

@@ -230,7 +230,11 @@ def test_two_pushes_in_a_second_deploy_the_last_one_once(room: Deploying) -> Non
     before = len(room.json("deploys", "ada"))
     for tag in tags:
         room.docker("push", tag)
-    assert room.result("ada")["stage"] == "live"
+    ended = room.result("ada")
+    if ended["stage"] == "superseded":
+        # The registry announced the second push a moment after its client had ended.
+        ended = room.result("ada")
+    assert ended["stage"] == "live"
     found = room.json("deploys", "ada")[before:]
 
     assert [item["stage"] for item in found] == ["superseded", "live"]
