@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.ports import free_port
 from workshop import operations, state
 from workshop.engines.memory import MemoryEngine
 from workshop.errors import EngineError, InputError, Locked, WorkshopError
@@ -369,8 +370,11 @@ def test_taken_port_is_named_before_anything_is_created(work: Workspace) -> None
     """Nothing is left behind by an apply that could not have succeeded."""
     import socket
 
+    # The class's usual port is that of other sessions' classes too.
+    port, path = free_port(), work.roster_path
+    path.write_text(path.read_text().replace("18999", str(port)))
     with (
-        socket.create_server(("", work.roster.port)),
+        socket.create_server(("", port)),
         pytest.raises(WorkshopError, match="is taken by"),
     ):
         operations.provision(work)
