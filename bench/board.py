@@ -56,10 +56,13 @@ WATCH = """
 const tile = document.getElementById(`seat-${arguments[0]}`);
 const before = tile.dataset.state;
 window.changed = 0;
-new MutationObserver(() => {
+// The one of the seat before would still see that one's change.
+if (window.watcher) window.watcher.disconnect();
+window.watcher = new MutationObserver(() => {
   const now = document.getElementById(`seat-${arguments[0]}`);
   if (!window.changed && now && now.dataset.state !== before) window.changed = Date.now() / 1000;
-}).observe(document.body, {childList: true, subtree: true, attributes: true, characterData: true});
+});
+window.watcher.observe(document.body, {childList: true, subtree: true, attributes: true, characterData: true});
 """
 
 
