@@ -6,6 +6,8 @@ It imports nothing of the platform, and enters the image of each service beside 
 from __future__ import annotations
 
 import json
+import os
+import re
 import socket
 import sys
 import time
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 _FORGET = 4096
 """Buckets before the full ones are forgotten."""
 _MINUTE = 60.0
+
+ID = re.compile(r"[0-9]{13}-[0-9a-f]{8}")
+"""What orders and wishes are called: names that sort by time."""
 
 
 class Log(Protocol):
@@ -65,6 +70,16 @@ def bind(address: str) -> socket.socket:
         listener.close()
         raise
     return listener
+
+
+def ids_in(directory: Path) -> list[str]:
+    """List the ids of the JSON files in ``directory``, oldest first; none where it is not there."""
+    try:
+        names = os.listdir(directory)  # noqa: PTH208 - twenty times a second
+    except FileNotFoundError:
+        return []
+    stems = (name.removesuffix(".json") for name in names if name.endswith(".json"))
+    return sorted(stem for stem in stems if ID.fullmatch(stem))
 
 
 def replace_whole(path: Path, text: str, mode: int = 0o644) -> None:

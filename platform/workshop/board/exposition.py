@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from workshop.board.shown import Seat, Shown
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+"""Of Prometheus' text."""
 RUNNING = "running"
 """The engine's word for a part that runs."""
 _ESCAPED = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})

@@ -15,8 +15,6 @@ from workshop.board.guard import TheService, peer_of
 from workshop.board.refusal import Refused
 
 router = APIRouter()
-_FORMAT = "text/plain; version=0.0.4; charset=utf-8"
-"""Of Prometheus."""
 
 
 class Health(BaseModel):
@@ -28,7 +26,7 @@ class Health(BaseModel):
 
 
 class _Figures(PlainTextResponse):
-    media_type = _FORMAT
+    media_type = exposition.CONTENT_TYPE
 
 
 @router.get("/healthz")

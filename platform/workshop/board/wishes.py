@@ -11,7 +11,6 @@ A wish is only a wish: whoever carries it out believes no field of it.
 from __future__ import annotations
 
 import json
-import os
 import re
 import secrets
 import time
@@ -19,7 +18,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from workshop.serving import replace_whole
+from workshop.serving import ID, ids_in, replace_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +30,6 @@ HANDS = "hands.json"
 WANTED_SECONDS = 10.0
 """How long after its last touch a log is still written."""
 INSTRUCTOR = "instructor"
-ID = re.compile(r"[0-9]{13}-[0-9a-f]{8}")
 _NAME = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
 _LONGEST_TEXT = 500
 _LONGEST_FILE = 64 * 1024
@@ -114,12 +112,7 @@ def place(directory: Path, wish: Wish) -> None:
 
 def waiting(directory: Path) -> list[str]:
     """List the ids of the wishes in ``directory``, oldest first."""
-    try:
-        names = os.listdir(directory)  # noqa: PTH208 - several times a second
-    except FileNotFoundError:
-        return []
-    stems = (name.removesuffix(".json") for name in names if name.endswith(".json"))
-    return sorted(stem for stem in stems if ID.fullmatch(stem))
+    return ids_in(directory)
 
 
 def read(directory: Path, wish_id: str) -> Wish | None:

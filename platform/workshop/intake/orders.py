@@ -14,7 +14,6 @@ server believes no field of it.
 from __future__ import annotations
 
 import json
-import os
 import re
 import secrets
 import time
@@ -22,13 +21,12 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from workshop.serving import replace_whole
+from workshop.serving import ID, ids_in, replace_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-ID = re.compile(r"[0-9]{13}-[0-9a-f]{8}")
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 NAME = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
 REPOSITORY = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*(?:/[a-z0-9]+(?:[._-][a-z0-9]+)*)+")
@@ -200,12 +198,7 @@ def tell(directory: Path, progress: Progress) -> None:
 
 def waiting(directory: Path) -> list[str]:
     """List the ids of the orders that lie in ``directory``, oldest first."""
-    try:
-        names = os.listdir(directory)  # noqa: PTH208 - twenty times a second
-    except FileNotFoundError:
-        return []
-    stems = (name.removesuffix(".json") for name in names if name.endswith(".json"))
-    return sorted(stem for stem in stems if ID.fullmatch(stem))
+    return ids_in(directory)
 
 
 def read_order(directory: Path, order_id: str) -> Order | None:

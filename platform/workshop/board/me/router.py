@@ -20,7 +20,8 @@ from workshop.board.guard import Participant, TheService
 from workshop.board.me import entering, live, model, steps
 from workshop.board.refusal import Refused
 from workshop.board.render import page
-from workshop.board.wishes import ID, What
+from workshop.board.wishes import What
+from workshop.serving import ID
 
 router = APIRouter(prefix="/me", tags=["participant"])
 visitor = Depends(guard.visitor)
