@@ -23,7 +23,7 @@ from workshop.subnets import BOARD_PORT, INTAKE_PORT
 from workshop.workspace import Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from workshop.roster import Roster
 
@@ -254,6 +254,35 @@ def unique_name() -> str:
     return f"t{uuid.uuid4().hex[:10]}"
 
 
+_BROWSERS = pytest.StashKey[list[Any]]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Let a failure say what the test's browsers showed."""
+    report = yield
+    if report.failed and report.when != "teardown":
+        for page in item.stash.get(_BROWSERS, []):
+            report.sections.append(("browser", _seen(page)))
+    return report
+
+
+def _seen(page: Any) -> str:
+    """Describe where a browser is, what its page reads and what its console says."""
+    from selenium.common.exceptions import WebDriverException
+
+    look = (
+        "return [location.href, document.readyState, document.body?.innerText.slice(0, 500),"
+        "...performance.getEntriesByType('resource').map((one) => one.responseStatus + ' '"
+        " + Math.round(one.responseEnd) + ' ms ' + one.name)]"
+    )
+    try:
+        lines = [*page.execute_script(look), *map(str, page.get_log("browser"))]
+    except WebDriverException as exc:
+        return f"it does not answer: {exc.msg}"
+    return "\n".join(map(str, lines))
+
+
 @pytest.fixture
 def browser(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Any]]:
     """Start a headless Chromium on demand; without one, fail under --require-docker."""
@@ -270,6 +299,7 @@ def browser(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable
             )
         pytest.skip("no chromium")
     started: list[Any] = []
+    request.node.stash[_BROWSERS] = started
 
     def start() -> Any:
         options = webdriver.ChromeOptions()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.conftest import CLASS, TruthfulProbe
-from tests.intake.lab import until
+from tests.waiting import until
 from workshop import chronicle, journal, operations, state
 from workshop.chronicle import Choice, Chronicle
 from workshop.cli.telling import entry_line

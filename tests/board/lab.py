@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx2
 
-from tests.intake.lab import until
+from tests.waiting import until
 from workshop import serving
 from workshop.board import config, guard, shown, wishes
 from workshop.board.__main__ import make_server
@@ -331,7 +331,7 @@ class Lab:
     def open_wall(self, page: Chrome) -> None:
         """Log the instructor in in a real browser, through the link, until the wall is there."""
         page.get(f"{self.url}/login#{self.link()}")
-        until(lambda: page.execute_script("return location.pathname") == "/", 15)
+        until(lambda: page.execute_script("return location.pathname") == "/")
 
     def open_seat(self, page: Chrome, name: str = "ada") -> None:
         """Show a participant's page in a real browser that already has the session."""

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.board.lab import Lab, person, seat, until
+from tests.board.lab import Lab, person, seat
+from tests.waiting import until
 from workshop.board.shown import Deploy, State
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def dress(page: Any, theme: str) -> None:
 def serious(page: Any) -> list[Any]:
     """Ask axe-core about the page as it is, and keep what would shut somebody out."""
     # What fades in has not its colours yet.
-    until(lambda: not page.execute_script("return document.getAnimations().length"), 10)
+    until(lambda: not page.execute_script("return document.getAnimations().length"))
     page.execute_script(AXE)
     return [one for one in page.execute_async_script(RUN) if one[0] in SERIOUS]
 
@@ -114,7 +115,7 @@ def test_open_drawer_shuts_nobody_out(lab: Lab, page: Any, theme: str) -> None:
     dress(page, theme)
     lab.open_wall(page)
     page.execute_script("document.querySelector('#seat-ada .tile-open').click()")
-    until(lambda: "another line" in page.find_element("tag name", "dialog").text, 10)
+    until(lambda: "another line" in page.find_element("tag name", "dialog").text)
 
     assert serious(page) == []
 
@@ -134,7 +135,7 @@ def test_participants_page_shuts_nobody_out(lab: Lab, page: Any, theme: str) -> 
     """With an announcement, a failed deploy and a log; and on a phone."""
     dress(page, theme)
     lab.open_seat(page)
-    until(lambda: "Push your image now." in page.find_element("tag name", "body").text, 10)
+    until(lambda: "Push your image now." in page.find_element("tag name", "body").text)
     wide = serious(page)
     page.set_window_size(390, 844)
 

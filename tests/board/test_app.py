@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.board.lab import key_of, until
+from tests.board.lab import key_of
 from tests.intake.lab import send_raw
+from tests.waiting import until
 from workshop.board import door, exposition, render
 from workshop.serving import replace_whole
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.board.lab import until
+from tests.waiting import until
 from workshop.board import guard
 
 if TYPE_CHECKING:
@@ -231,14 +231,14 @@ def test_hostile_page_of_the_same_site_reads_nothing_and_changes_nothing(
     board = f"http://localhost:{lab.address.rpartition(':')[2]}"
     page = browser()
     page.get(f"{board}/login#{lab.link()}")
-    until(lambda: page.execute_script("return location.pathname") == "/", 15)
+    until(lambda: page.execute_script("return location.pathname") == "/")
     page.get("about:blank")
     # The wall's own stream is written down when it ends.
     until(lambda: [line for line in lab.logged() if line.get("path") == "/events"])
     logged = len(lab.logged())
     with page_at_another_port(HOSTILE % board) as url:
         page.get(url)
-        until(lambda: page.title == "done", 20)
+        until(lambda: page.title == "done")
         assert page.execute_script("return window.seen") == []
     asked = [line for line in lab.logged()[logged:] if line["event"] == "request"]
     tried = {(line["method"], line["path"]) for line in asked if line["status"] == 403}

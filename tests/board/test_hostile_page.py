@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.board.hostile_page import PAGE
-from tests.board.lab import until
+from tests.waiting import until
 from workshop.board import guard
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def test_page_of_a_seat_reads_and_changes_nothing_of_an_open_board(
     with app(lab.url) as port:
         page.switch_to.new_window("tab")
         page.get(f"http://{host}:{port}/")
-        until(lambda: page.execute_script("return window.over"), 60)
+        until(lambda: page.execute_script("return window.over"))
         loot = page.execute_script("return window.loot")
 
     assert loot == []
@@ -104,7 +104,7 @@ def test_page_that_tries_would_read_a_board_without_a_guard(
     try:
         with app(f"http://127.0.0.1:{server.server_address[1]}") as port:
             page.get(f"http://localhost:{port}/")
-            until(lambda: page.execute_script("return window.over"), 60)
+            until(lambda: page.execute_script("return window.over"))
             kinds = {what.split()[0] for what, _ in page.execute_script("return window.loot")}
     finally:
         server.shutdown()

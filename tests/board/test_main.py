@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.board.lab import person, until
+from tests.board.lab import person
+from tests.waiting import until
 from workshop.board import config
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def test_process_that_is_told_to_stop_ends_at_once_and_well(
     board = Board(places, f"127.0.0.1:{port}")
     said = board.line()
     assert said["event"] == "listening"
-    until(lambda: answers(port), 30)
+    until(lambda: answers(port))
     status = Path(f"/proc/{board.process.pid}/status").read_text("ascii")
     found = re.search(r"VmRSS:\s+(\d+) kB", status)
     assert found

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.board.lab import person, seat, until
+from tests.board.lab import person, seat
+from tests.waiting import until
 from workshop import serving
 from workshop.board import shown, wishes
 from workshop.board.refusal import Refused

@@ -19,7 +19,7 @@ import pytest
 from tests.board.hostile_page import PAGE
 from tests.e2e.room import Class, provisioned
 from tests.e2e.test_deploys import app, packed
-from tests.intake.lab import until
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -114,7 +114,7 @@ def test_wall_shows_everybody_and_follows_the_engine_without_reloading(
     until(lambda: all(tile(page, name) == "live" for name in names), SOON)
     page.execute_script("window.same = true")
     subprocess.run(["docker", "kill", room.containers()["carl"]], check=True, capture_output=True)
-    until(lambda: tile(page, "carl") == "stopped", 30)
+    until(lambda: tile(page, "carl") == "stopped")
     room.run("start", "carl")
     until(lambda: tile(page, "carl") == "live", SOON)
 
@@ -143,12 +143,12 @@ def test_restart_and_reset_from_the_drawer_happen_to_the_seat_and_to_nobody_else
     enter(room, page)
     began, before = inspect(room, "ada", "{{.State.StartedAt}}"), room.containers()
     act(page, "ada", "restart")
-    until(lambda: inspect(room, "ada", "{{.State.StartedAt}}") != began, 30)
+    until(lambda: inspect(room, "ada", "{{.State.StartedAt}}") != began)
     assert room.containers() == before
-    until(lambda: "restarted" in words(page, "toasts"), 30)
+    until(lambda: "restarted" in words(page, "toasts"))
     act(page, "ada", "reset")
-    until(lambda: room.containers().get("ada") not in {None, before["ada"]}, 30)
-    until(lambda: tile(page, "ada") == "live", 30)
+    until(lambda: room.containers().get("ada") not in {None, before["ada"]})
+    until(lambda: tile(page, "ada") == "live")
     after = room.containers()
 
     assert {name: key for name, key in after.items() if name != "ada"} == {
@@ -164,14 +164,14 @@ def test_seat_stopped_on_the_board_stays_stopped_through_a_provision(
     page = browser()
     enter(room, page)
     act(page, "bob", "stop")
-    until(lambda: tile(page, "bob") == "held", 30)
+    until(lambda: tile(page, "bob") == "held")
     room.run("provision")
     assert inspect(room, "bob", "{{.State.Running}}") == "false"
     assert room.get("/bob/")[0] == 503
     seats = {seat["name"]: seat["state"] for seat in room.json("status")["seats"]}
     assert seats["bob"] == "held"
     room.run("start", "bob")
-    until(lambda: tile(page, "bob") == "live", 30)
+    until(lambda: tile(page, "bob") == "live")
 
     assert room.whoami("bob") == "bob"
 
@@ -196,7 +196,7 @@ def test_participant_enters_through_the_edge_deploys_and_raises_a_hand(
     until(lambda: "hand up" in words(wall, "seat-ada"), SOON)
     page.switch_to.window(page.window_handles[0])
     page.find_element("id", "check").click()
-    until(lambda: page.find_element("id", "verdict").text, 30)
+    until(lambda: page.find_element("id", "verdict").text)
 
     assert "bad" not in {
         item.get_attribute("class") for item in page.find_elements("css selector", "#checks li")

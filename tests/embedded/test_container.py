@@ -15,6 +15,7 @@ import httpx2
 import pytest
 
 from tests import layers
+from tests.waiting import until
 from workshop.embedded.chat import MODEL
 
 if TYPE_CHECKING:
@@ -197,11 +198,11 @@ def test_callers_who_leave_free_their_slots(toy: Toy, *, stream: bool) -> None:
     gone = [http.client.HTTPConnection(host, timeout=30) for _ in range(8)]
     for connection in gone:
         connection.request("POST", "/v1/chat/completions", body)
-    _until(lambda: _counts(toy) == (4, 4))
+    until(lambda: _counts(toy) == (4, 4))
     for connection in gone:
         connection.close()
     began = time.monotonic()
-    _until(lambda: _counts(toy) == (0, 0))
+    until(lambda: _counts(toy) == (0, 0))
     toy.ask("Hi", max_tokens=1)
     # Four answers of 512 tokens would take half a minute.
     assert time.monotonic() - began < 6
@@ -220,7 +221,7 @@ def test_sigterm_ends_within_three_seconds(toy: Toy) -> None:
     story = [{"role": "user", "content": "Tell me a story."}]
     stream = http.client.HTTPConnection(host, timeout=30)
     stream.request("POST", "/v1/chat/completions", json.dumps({"messages": story, "stream": True}))
-    _until(lambda: _counts(toy)[0] == 1)
+    until(lambda: _counts(toy)[0] == 1)
     began = time.monotonic()
     toy.container.stop(timeout=10)
     took = time.monotonic() - began
@@ -238,13 +239,6 @@ def _counts(toy: Toy) -> tuple[int, int]:
     return found["busy"], found["waiting"]
 
 
-def _until(condition: Any, seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to that"
-        time.sleep(0.05)
-
-
 def _ready(container: Any) -> Toy:
     container.reload()
     networks = container.attrs["NetworkSettings"]["Networks"]
@@ -259,7 +253,7 @@ def _ready(container: Any) -> Toy:
             assert container.status == "running", container.logs().decode()
             return False
 
-    _until(answers, 60)
+    until(answers)
     return toy
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.deploys.test_server import FakeMakers
 from tests.faults import killing
+from tests.waiting import until
 
 from tests.conftest import TruthfulProbe
 from workshop import workspace
@@ -188,11 +189,3 @@ def _begin_with(make: Callable[[], workspace.Workspace]) -> None:
         begin(self, path, given.connect, given.probe, **named)
 
     workspace.Workspace.__init__ = init  # type: ignore[method-assign,assignment]
-
-
-def until(true: Callable[[], bool]) -> None:
-    """Wait for something that another process does."""
-    deadline = time.monotonic() + killing.PATIENCE
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.002)

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.faults import killing
 from tests.faults.room import ROOT, drive, room
-from tests.faults.shared import World, until
+from tests.faults.shared import World
+from tests.waiting import until
 
 from workshop import operations, roster
 from workshop.deploys import current

@@ -6,13 +6,13 @@ import hashlib
 import io
 import json
 import threading
-import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import httpx2
 import openai
 
+from tests.waiting import until
 from workshop.gateway import ledger as ledgers
 from workshop.gateway.__main__ import make_server
 from workshop.gateway.config import (
@@ -31,7 +31,6 @@ from workshop.gateway.service import Options, Service
 from workshop.serving import bind, log_to
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from tests.gateway.fake import Fake, FakeThread
@@ -78,15 +77,6 @@ def write_config(directory: Path, config: Config) -> None:
     new = directory / f".{FILE}"
     new.write_text(dump(config), "utf-8")
     new.rename(directory / FILE)
-
-
-def until(condition: Callable[[], Any], seconds: float = 15.0) -> Any:
-    """Wait until something is so."""
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end, "it never came about"
-        time.sleep(0.01)
-    return found
 
 
 @dataclass

@@ -11,8 +11,9 @@ import pytest
 
 from tests.gateway import fake
 from tests.gateway.fake import good
-from tests.gateway.lab import Lab, until, upstream
+from tests.gateway.lab import Lab, upstream
 from tests.ports import free_port
+from tests.waiting import until
 from workshop.gateway.config import Model
 
 if TYPE_CHECKING:

@@ -20,8 +20,9 @@ import pytest
 
 from tests import small_disk
 from tests.gateway.fake import good
-from tests.gateway.lab import Lab, key_of, seat, until, write_config
+from tests.gateway.lab import Lab, key_of, seat, write_config
 from tests.ports import free_port
+from tests.waiting import until
 from workshop.gateway.config import Budget, Window
 from workshop.gateway.ledger import FILE, Ledger, LedgerError, Row, Totals, sums, totals
 
@@ -253,7 +254,7 @@ def _started(lab: Lab, port: int, *more: str) -> Iterator[subprocess.Popen[bytes
             return False
 
     try:
-        until(answers, 20)
+        until(answers)
         yield process
     finally:
         process.kill()

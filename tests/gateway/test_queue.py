@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.gateway.fake import good
-from tests.gateway.lab import Lab, seat, until
+from tests.gateway.lab import Lab, seat
+from tests.waiting import until
 from workshop.gateway.config import Pace
 from workshop.gateway.errors import GatewayError
 from workshop.gateway.queue import LONGEST_LINE, FairQueue, Turn

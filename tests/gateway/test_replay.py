@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tests.gateway import fake
-from tests.gateway.lab import until
+from tests.waiting import until
 from workshop.gateway.config import Outage, Task
 from workshop.gateway.replay import FILE, Replay, keys
 from workshop.gateway.tally import Usage

@@ -10,7 +10,8 @@ import openai
 import pytest
 
 from tests.gateway.fake import drip, good
-from tests.gateway.lab import key_of, seat, until
+from tests.gateway.lab import key_of, seat
+from tests.waiting import until
 from workshop.gateway.config import FILE
 
 if TYPE_CHECKING:

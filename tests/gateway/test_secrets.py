@@ -9,7 +9,8 @@ import httpx2
 
 from tests.gateway import fake
 from tests.gateway.fake import FakeThread
-from tests.gateway.lab import PROVIDER_KEY, key_of, seat, until, upstream
+from tests.gateway.lab import PROVIDER_KEY, key_of, seat, upstream
+from tests.waiting import until
 from workshop.gateway.config import SECRETS, Budget
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx2
 
+from tests.waiting import until
 from workshop import serving
 from workshop.intake import orders
 from workshop.intake.__main__ import make_server
@@ -35,7 +36,6 @@ from workshop.intake.tokens import make_pair
 from workshop.serving import bind, log_to
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 EVENTS_CANARY = "events-CANARY-0123456789"
@@ -64,15 +64,6 @@ def basic(name: str, key: str | None = None) -> dict[str, str]:
     """Carry name and key as docker does."""
     pair = f"{name}:{key_of(name) if key is None else key}".encode()
     return {"authorization": f"Basic {base64.b64encode(pair).decode()}"}
-
-
-def until(condition: Callable[[], Any], seconds: float = 5.0) -> Any:
-    """Wait until something is so."""
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end, "it never came about"
-        time.sleep(0.005)
-    return found
 
 
 class FakeServer:

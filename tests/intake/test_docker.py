@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.deploys import registry_lab
-from tests.intake.lab import EVENTS_CANARY, Lab, key_of, until
+from tests.intake.lab import EVENTS_CANARY, Lab, key_of
+from tests.waiting import until
 from workshop.deploys import registry as registries
 from workshop.intake.config import CERTIFICATE
 from workshop.intake.orders import What
@@ -48,7 +49,7 @@ def room(docker_engine: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         )
         try:
             api.start(made)
-            until(lambda: answers(lab, address), 30)
+            until(lambda: answers(lab, address))
             yield lab, address
             job = api.exec_create(made, ["sh", "-c", f"rm -rf {registries.DATA}/*"])
             api.exec_start(job)
@@ -90,7 +91,7 @@ def test_docker_pushes_its_own_and_reads_why_not_the_others(
         wrong = login(tmp_path, address, "ada", key_of("bob"))
         right = login(tmp_path, address, "ada", key_of("ada"))
         own = docker(tmp_path, "push", f"{address}/ada/app:1")
-        (order,) = until(lab.orders, 20)
+        (order,) = until(lab.orders)
         foreign = docker(tmp_path, "push", f"{address}/bob/app:1")
         nobody = docker(tmp_path, "push", f"{address}/app:1")
         pulled = docker(tmp_path, "pull", f"{address}/bob/app:1")

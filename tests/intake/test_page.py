@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.intake import crafted
-from tests.intake.lab import Lab, key_of, until
+from tests.intake.lab import Lab, key_of
+from tests.waiting import until
 from workshop.intake.orders import Escape, Finding, Proof, Stage
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def test_page_uploads_and_shows_the_answer_as_it_comes(
     fill(page, archive)
     page.find_element("id", "send").click()
 
-    until(lambda: page.find_element("id", "answer").get_attribute("class") == "live", 10)
+    until(lambda: page.find_element("id", "answer").get_attribute("class") == "live")
     text = page.find_element("id", "answer").text
     assert text.splitlines()[:2] == ["Sending app.zip ...", "Received 5 files, 78 kB."]
     assert "  | Step 1/1" in page.find_element("id", "answer").get_attribute("textContent")
@@ -142,15 +143,15 @@ def test_page_shows_refusals_and_the_doctors_words(
     fill(page, wrong)
     page.find_element("id", "send").click()
     answer = page.find_element("id", "answer")
-    until(lambda: answer.get_attribute("class") == "failed", 10)
+    until(lambda: answer.get_attribute("class") == "failed")
     assert "a text, not an archive" in answer.text
 
     page.find_element("id", "file").send_keys(str(archive))
     until(page.find_element("id", "send").is_enabled)
     page.find_element("id", "send").click()
-    until(lambda: "Mend line 3." in answer.text, 10)
+    until(lambda: "Mend line 3." in answer.text)
     assert "Your app <b>ends</b> at once." in answer.text
-    until(lambda: "Mend line 3." in page.find_element("id", "list").text, 10)
+    until(lambda: "Mend line 3." in page.find_element("id", "list").text)
 
 
 def test_page_refuses_to_be_read_by_its_neighbours(
@@ -163,7 +164,7 @@ def test_page_refuses_to_be_read_by_its_neighbours(
     assert opened
     spy, form = page.window_handles
     page.switch_to.window(form)
-    until(lambda: page.find_elements("id", "key"), 10)
+    until(lambda: page.find_elements("id", "key"))
     page.find_element("id", "key").send_keys(key_of("ada"))
     assert page.execute_script("return window.origin") == "null"
     assert page.execute_script("return document.getElementById('key').value") == key_of("ada")

@@ -13,8 +13,9 @@ import httpx2
 import pytest
 
 from tests.intake import crafted
-from tests.intake.lab import DIGEST, Lab, basic, bearer, begun, until
+from tests.intake.lab import DIGEST, Lab, basic, bearer, begun
 from tests.intake.test_announcements import event
+from tests.waiting import until
 from workshop.intake import orders
 from workshop.intake.orders import Escape, Finding, Order, Proof, Stage, What
 from workshop.intake.watch import fresh

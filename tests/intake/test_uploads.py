@@ -13,8 +13,9 @@ import pytest
 
 from tests.intake import crafted
 from tests.intake.crafted import HOSTILE, member, tar
-from tests.intake.lab import Lab, basic, bearer, key_of, send_raw, until
+from tests.intake.lab import Lab, basic, bearer, key_of, send_raw
 from tests.small_disk import PAGE, fill, make_room, small_disk
+from tests.waiting import until
 from workshop.intake.orders import Escape, Finding, Proof, Stage, What
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select
 
 from tests.board.instructor.classroom import classroom, deploy
-from tests.board.lab import person, seat, until
+from tests.board.lab import person, seat
+from tests.waiting import until
 from workshop.board.service import Options
 from workshop.board.shown import State
 from workshop.board.wishes import INSTRUCTOR, What
@@ -34,7 +35,7 @@ class Wall:
         self.lab = lab
         self.page = page
         lab.open_wall(page)
-        until(lambda: self.script("return !!document.getElementById('pulse')?.dataset.said"), 15)
+        until(lambda: self.script("return !!document.getElementById('pulse')?.dataset.said"))
         # A page that was loaded again would have lost this.
         self.script("window.stillHere = true")
 
@@ -307,7 +308,7 @@ def test_action_is_wished_for_and_its_answer_is_shown(wall: Wall) -> None:
     until(lambda: "Restart" in wall.text("#drawer .actions"))
     granted = grant_later(wall.lab, "edsger restarted")
     wall.find("#act-restart").click()
-    until(lambda: "edsger restarted" in wall.text("#drawer .toast.good"), 10)
+    until(lambda: "edsger restarted" in wall.text("#drawer .toast.good"))
     assert [(wish.what, wish.actor, wish.seats) for wish in granted] == [
         (What.RESTART, INSTRUCTOR, ("edsger",))
     ]
@@ -330,7 +331,7 @@ def test_action_that_loses_something_asks_first(wall: Wall) -> None:
     granted = grant_later(wall.lab, "another command is at work; try again", done=False)
     wall.find("#act-reset").click()
     wall.find("#confirm-yes").click()
-    until(lambda: "another command is at work" in wall.text(".toast.bad"), 10)
+    until(lambda: "another command is at work" in wall.text(".toast.bad"))
     assert [(wish.what, wish.seats) for wish in granted] == [(What.RESET, ("ada",))]
 
 
@@ -342,7 +343,7 @@ def test_going_back_names_the_version(wall: Wall) -> None:
     wall.find("[data-text='2-9b1d002']").click()
     assert "2-9b1d002" in wall.text("#confirm-title")
     wall.find("#confirm-yes").click()
-    until(lambda: granted, 10)
+    until(lambda: granted)
     assert (granted[0].what, granted[0].seats, granted[0].text) == (
         What.ROLLBACK,
         ("grace",),
@@ -358,7 +359,7 @@ def test_restart_of_all_failed_names_whom_it_restarts(wall: Wall) -> None:
     until(lambda: "(5)" in wall.text("#restart-failed"))
     granted = grant_later(wall.lab, "4 seats restarted")
     wall.find("#confirm-yes").click()
-    until(lambda: "4 seats restarted" in wall.text(".toast"), 10)
+    until(lambda: "4 seats restarted" in wall.text(".toast"))
     assert granted[0].seats == ("dennis", "edsger", "hedy", "linus")
 
 
@@ -370,13 +371,13 @@ def test_announcement_is_sent_and_taken_back(wall: Wall) -> None:
     wall.find("#announcing-text").send_keys("Back at one <b>sharp</b>")
     granted = grant_later(wall.lab, "announced")
     wall.find("#announcing .main").click()
-    until(lambda: granted, 10)
+    until(lambda: granted)
     assert (granted[0].what, granted[0].text) == (What.ANNOUNCE, "Back at one <b>sharp</b>")
     wall.lab.announce(granted[0].text)
     until(lambda: "Back at one <b>sharp</b>" in wall.text("#messages"))
     granted = grant_later(wall.lab, "taken back")
     wall.find("#take-back").click()
-    until(lambda: granted, 10)
+    until(lambda: granted)
     assert (granted[0].what, granted[0].text) == (What.ANNOUNCE, "")
 
 
@@ -385,7 +386,7 @@ def test_models_of_the_class_are_paused_after_a_question_and_resumed(wall: Wall)
     wall.find("#pause-all").click()
     granted = grant_later(wall.lab, "the models are paused")
     wall.find("#confirm-yes").click()
-    until(lambda: granted, 10)
+    until(lambda: granted)
     assert (granted[0].what, granted[0].seats) == (What.PAUSE, ())
     assert wall.lab.shown
     wall.lab.show(replace(wall.lab.shown, paused=True))
@@ -396,7 +397,7 @@ def test_models_of_the_class_are_paused_after_a_question_and_resumed(wall: Wall)
 def test_wall_that_is_cut_off_says_so_and_comes_back_by_itself(wall: Wall) -> None:
     """With what changed meanwhile, and without being loaded again."""
     wall.lab.stop()
-    until(lambda: wall.text("#pulse").startswith("Not live since"), 10)
+    until(lambda: wall.text("#pulse").startswith("Not live since"))
     assert wall.lab.shown
     seats = tuple(
         replace(one, state=State.CRASHING) if one.name == "ada" else one
@@ -404,7 +405,7 @@ def test_wall_that_is_cut_off_says_so_and_comes_back_by_itself(wall: Wall) -> No
     )
     wall.lab.shown = replace(wall.lab.shown, seats=seats)
     wall.lab.start()
-    until(lambda: wall.text("#pulse") == "live", 15)
+    until(lambda: wall.text("#pulse") == "live")
     until(lambda: "crashing" in wall.text("#seat-ada"))
     assert wall.script("return window.stillHere")
 
@@ -417,13 +418,13 @@ def test_wall_of_one_whose_session_ended_goes_to_the_login(wall: Wall) -> None:
     assert found is not None
     wall.lab.service.sessions._sessions = {}
     wall.lab.change("ada", requests=5)
-    until(lambda: wall.script("return location.pathname") == "/login", 15)
+    until(lambda: wall.script("return location.pathname") == "/login")
 
 
 def test_log_out_ends_the_session(wall: Wall) -> None:
     """The page of the wall is refused afterwards."""
     wall.find("#log-out").click()
-    until(lambda: wall.script("return location.pathname") == "/login", 10)
+    until(lambda: wall.script("return location.pathname") == "/login")
     wall.page.get(wall.lab.url + "/")
     assert "workshop board" in wall.text("main")
 
@@ -489,12 +490,12 @@ def test_wall_of_300_is_painted_and_follows_one_seat_and_everybody_at_once(
         assert paints
         for name in ("ada", "seat-200"):
             lab.change(name, state=State.CRASHING, detail="ends with exit code 9 again and again")
-            until(lambda name=name: "exit code 9" in wall.text(f"#needing #seat-{name}"), 20)
+            until(lambda name=name: "exit code 9" in wall.text(f"#needing #seat-{name}"))
         assert lab.shown
         seats = tuple(replace(one, requests=one.requests + 1111) for one in lab.shown.seats)
         lab.show(replace(lab.shown, seats=seats))
         many = "return [...document.querySelectorAll('.tile')].filter((one) => one.dataset.requests > 1110).length"
-        until(lambda: wall.script(many) == 300, 20)
+        until(lambda: wall.script(many) == 300)
         wall.clean()
     finally:
         lab.stop()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.board.instructor.classroom import LISTENS, deploy
-from tests.board.lab import until
+from tests.waiting import until
 from workshop.board import guard, wishes
 from workshop.board.shown import Announcement, State, Totals
 from workshop.board.wishes import INSTRUCTOR, What

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from selenium.webdriver import ActionChains
 
-from tests.board.lab import Lab, code_of, key_of, person, until
+from tests.board.lab import Lab, code_of, key_of, person
 from tests.board.me.conftest import RUNS, deploy
 from tests.board.test_accessible import THEMES, dress, serious
 from tests.intake import crafted
 from tests.intake.lab import Lab as Intake
+from tests.waiting import until
 from workshop.board.me import steps
 from workshop.board.shown import State
 from workshop.board.wishes import What
@@ -89,7 +90,7 @@ def enter(page: Any, lab: Lab, word: str) -> None:
 def test_key_opens_the_page_and_is_shown_and_copied_on_demand(lab: Lab, page: Any) -> None:
     """Hidden until asked for; the lines for .env are copied with it even while it is hidden."""
     enter(page, lab, key_of("ada"))
-    until(lambda: read(page, "#url"), 10)
+    until(lambda: read(page, "#url"))
     clipboard = reads_clipboard(page, lab)
 
     assert read(page, "#url") == "http://localhost:18999/ada/"
@@ -119,10 +120,10 @@ def test_key_opens_the_page_and_is_shown_and_copied_on_demand(lab: Lab, page: An
 def test_leaving_takes_the_key_out_of_the_browser(lab: Lab, page: Any) -> None:
     """The next one at this computer finds nothing."""
     enter(page, lab, key_of("ada"))
-    until(lambda: read(page, "#url"), 10)
+    until(lambda: read(page, "#url"))
     assert page.execute_script("return localStorage.length") == 1
     press(page, "#leave")
-    until(lambda: page.find_elements("id", "word"), 10)
+    until(lambda: page.find_elements("id", "word"))
 
     assert page.execute_script("return localStorage.length + sessionStorage.length") == 0
     assert page.get_cookies() == []
@@ -131,29 +132,29 @@ def test_leaving_takes_the_key_out_of_the_browser(lab: Lab, page: Any) -> None:
 def test_session_that_ended_leads_back_to_the_door(lab: Lab, page: Any) -> None:
     """By itself, and the browser forgets the key."""
     enter(page, lab, key_of("ada"))
-    until(lambda: read(page, "#url"), 10)
+    until(lambda: read(page, "#url"))
     lab.configure(seats=(person("ada", key_hash="0" * 64), person("bob")))
 
-    until(lambda: page.find_elements("id", "word"), 15)
+    until(lambda: page.find_elements("id", "word"))
     until(lambda: page.execute_script("return localStorage.length") == 0)
 
 
 def test_link_from_another_site_leads_in(lab: Lab, page: Any) -> None:
     """Browsers keep the cookie back then; the door finds the session, and the key stays."""
     enter(page, lab, key_of("ada"))
-    until(lambda: read(page, "#url"), 10)
+    until(lambda: read(page, "#url"))
     port = lab.url.rpartition(":")[2]
     page.get(f"http://localhost:{port}/healthz")
     page.execute_script("location.href = arguments[0]", f"{lab.url}/me")
 
-    until(lambda: read(page, "#url"), 10)
+    until(lambda: read(page, "#url"))
     assert page.execute_script("return localStorage.getItem('workshop-key')") == key_of("ada")
 
 
 def test_latecomer_claims_a_spare_seat(spare: Lab, page: Any) -> None:
     """The code, then the name, then the own page with the key in sight, for the code is used up."""
     enter(page, spare, code_of("spare-1"))
-    until(lambda: one(page, "#name").is_displayed(), 10)
+    until(lambda: one(page, "#name").is_displayed())
     assert page.switch_to.active_element.get_attribute("id") == "name"
     page.switch_to.active_element.send_keys("Zoë")
     hand = threading.Thread(target=lambda: spare.grant(key=key_of("spare-1")))
@@ -161,14 +162,14 @@ def test_latecomer_claims_a_spare_seat(spare: Lab, page: Any) -> None:
     press(page, "#go")
     hand.join(10)
 
-    until(lambda: read(page, "#key") == key_of("spare-1"), 10)
+    until(lambda: read(page, "#key") == key_of("spare-1"))
     assert "Your code is used up" in read(page, "#new")
 
 
 def test_wrong_word_is_explained(lab: Lab, page: Any) -> None:
     """Beside the field, read out, and the field has the focus again."""
     enter(page, lab, "<img src=x>")
-    until(lambda: one(page, "#wrong").is_displayed(), 10)
+    until(lambda: one(page, "#wrong").is_displayed())
 
     assert "neither a key nor a code" in read(page, "#wrong")
     assert one(page, "#wrong").find_elements("tag name", "code")
@@ -237,12 +238,12 @@ def test_page_says_that_it_is_not_live_and_recovers(lab: Lab, page: Any) -> None
     lab.open_seat(page)
     until(lambda: not one(page, "#cut").is_displayed())
     lab.stop()
-    until(lambda: "Not live since" in read(page, "#cut"), 15)
+    until(lambda: "Not live since" in read(page, "#cut"))
     lab.start()
-    until(lambda: not one(page, "#cut").is_displayed(), 15)
+    until(lambda: not one(page, "#cut").is_displayed())
     lab.change("ada", state=State.SILENT)
 
-    until(lambda: "No answer" in read(page, "#app"), 10)
+    until(lambda: "No answer" in read(page, "#app"))
 
 
 # -- what is asked for ------------------------------------------------------------------------------
@@ -331,9 +332,9 @@ def test_upload_is_followed_to_its_end(lab: Lab, intake: Intake, page: Any, arch
     hold_key(page)
     one(page, "#file").send_keys(str(archive))
 
-    until(lambda: "Step 1/1" in read(page, "#told"), 10)
+    until(lambda: "Step 1/1" in read(page, "#told"))
     assert "deployed" not in read(page, "#told")
-    until(lambda: read(page, "#told").rstrip().endswith("deployed"), 15)
+    until(lambda: read(page, "#told").rstrip().endswith("deployed"))
     assert read(page, "#told").splitlines()[:2] == ["Sending app.zip …", "Received 5 files, 78 kB."]
     assert f"Live: {intake.url}/ada/" in read(page, "#told")
     assert "good" in one(page, "#told").get_attribute("class")
@@ -354,11 +355,11 @@ def test_upload_that_fails_shows_the_doctors_words(
         wrong = tmp_path / name
         wrong.write_text("just a text\n" * 100, "utf-8")
         one(page, "#file").send_keys(str(wrong))
-        until(lambda words=words: words in read(page, "#told"), 10)
+        until(lambda words=words: words in read(page, "#told"))
         until(one(page, "#file").is_enabled)
     one(page, "#file").send_keys(str(archive))
 
-    until(lambda: "Mend line 3." in read(page, "#told"), 10)
+    until(lambda: "Mend line 3." in read(page, "#told"))
     assert "Your app <b>ends</b> at once." in read(page, "#told")
     assert "bad" in one(page, "#told").get_attribute("class")
 
@@ -376,7 +377,7 @@ def test_file_can_be_dropped(lab: Lab, intake: Intake, page: Any) -> None:
     page.execute_script(drop, list(crafted.plain_zip()), "#steps-title")
     page.execute_script(drop, list(crafted.plain_zip()), "#drop")
 
-    until(lambda: read(page, "#told").rstrip().endswith("deployed"), 15)
+    until(lambda: read(page, "#told").rstrip().endswith("deployed"))
     (order,) = until(lambda: intake.server.taken)
     assert order.seat == "ada"
 
@@ -398,7 +399,7 @@ def test_ready_says_yes_where_everything_works(lab: Lab, intake: Intake, page: A
     hold_key(page)
     press(page, "#check")
 
-    until(lambda: "You are ready" in read(page, "#verdict"), 20)
+    until(lambda: "You are ready" in read(page, "#verdict"))
     rows = [row.text.splitlines()[1] for row in page.find_elements("css selector", "#checks li")]
     assert rows == ["Good"] * 6
     assert "one by one" in read(page, "#ready-events")
@@ -411,7 +412,7 @@ def test_ready_says_what_does_not_work_and_what_to_do(lab: Lab, page: Any) -> No
     lab.open_seat(page)
     press(page, "#check")
 
-    until(lambda: "4 of 6 need a look" in read(page, "#verdict"), 20)
+    until(lambda: "4 of 6 need a look" in read(page, "#verdict"))
     for name in ("host", "app", "registry", "key"):
         assert "Not good" in read(page, f"#ready-{name}")
         assert "What to do:" in read(page, f"#ready-{name}")
@@ -493,7 +494,7 @@ def test_page_with_everything_open_shuts_nobody_out(deployed: Lab, page: Any, th
         press(page, selector)
     deployed.grant("ada restarted")
     page.execute_script("document.getElementById('told').hidden = false")
-    until(lambda: "need a look" in read(page, "#verdict"), 20)
+    until(lambda: "need a look" in read(page, "#verdict"))
     until(lambda: "one line" in read(page, "#lines"))
     opened = serious(page)
     press(page, "[data-wish=reset]")
@@ -506,11 +507,11 @@ def test_door_with_all_its_fields_shuts_nobody_out(spare: Lab, page: Any, theme:
     """A wrong word is explained, then a right code asks for a name."""
     dress(page, theme)
     enter(page, spare, "wrong")
-    until(lambda: one(page, "#wrong").is_displayed(), 10)
+    until(lambda: one(page, "#wrong").is_displayed())
     wrong = serious(page)
     until(one(page, "#go").is_enabled)
     one(page, "#word").clear()
     one(page, "#word").send_keys(code_of("spare-1") + "\n")
-    until(lambda: one(page, "#name").is_displayed(), 10)
+    until(lambda: one(page, "#name").is_displayed())
 
     assert (wrong, serious(page)) == ([], [])

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.board.lab import Lab, key_of, person, seat, until
+from tests.board.lab import Lab, key_of, person, seat
 from tests.board.me.conftest import FAILED, MARKUP, deploy
+from tests.waiting import until
 from workshop.board import config
 from workshop.board.me import live, model, steps
 from workshop.board.shown import Seat, State

@@ -10,7 +10,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from tests.board.lab import Lab, Visitor, person, until
+from tests.board.lab import Lab, Visitor, person
+from tests.waiting import until
 from workshop.board.me import live
 from workshop.board.me.live import fresh
 from workshop.board.shown import State

@@ -1,0 +1,22 @@
+"""Waiting for what somebody else does: a process, a thread, a browser."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PATIENCE = 60.0
+"""Seconds. Long, as builds run beside the tests: how quick something is stands in ``bench/``."""
+_BETWEEN = 0.005
+
+
+def until(condition: Callable[[], Any], seconds: float = PATIENCE) -> Any:
+    """Wait until something is so, and return what it is."""
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end, f"not so after {seconds:g} s"
+        time.sleep(_BETWEEN)
+    return found
