@@ -190,7 +190,7 @@ def test_top_on_a_terminal_is_live_and_ends_with_ctrl_c(place: Path) -> None:
         opened.until("again and again")
         seats = [replace(mixed()[0], state=State.STOPPED, detail="somebody unplugged it")]
         watched(place, seats)
-        opened.until("unplugged", 5)
+        opened.until("unplugged")
 
         assert opened.end() == 0
     assert "Traceback" not in opened.said
@@ -355,6 +355,34 @@ def test_status_watched_without_a_terminal_or_an_engine_ends(place: Path) -> Non
     done = workshop(place, "status", "--watch")
 
     assert done.returncode == 3
+
+
+@pytest.fixture
+def asking(place: Path) -> Path:
+    """Let the class ask models."""
+    roster = place / "participants.yaml"
+    text = roster.read_text("utf-8")
+    assert ", llm: false" in text
+    roster.write_text(text.replace(", llm: false", ""), "utf-8")
+    return place
+
+
+def test_usage_watched_in_a_pipe_is_shown_once(asking: Path) -> None:
+    """A program that reads it waits for an end."""
+    done = workshop(asking, "usage", "--watch")
+
+    assert done.returncode == 0, done.stderr
+    assert names(done.stdout)[-1] == "class"
+
+
+def test_usage_watched_on_a_terminal_ends_with_ctrl_c(asking: Path) -> None:
+    """As everything that has no end of its own."""
+    with terminal(asking, 120, 30, "usage", "--watch") as opened:
+        opened.until("class")
+
+        assert opened.end() == 0
+    assert "Traceback" not in opened.said
+    assert "interrupted" not in opened.said
 
 
 def test_journal_is_one_line_each_without_keys(place: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,8 +23,6 @@ from workshop.errors import InputError
 
 if TYPE_CHECKING:
     from workshop.workspace import Workspace
-
-WATCH_SECONDS = 1.0
 
 
 class KeyAction(StrEnum):
@@ -93,6 +90,8 @@ def usage(
 
     Example: workshop usage --watch
     """
+    from workshop.cli import tables
+    from workshop.cli.watching import until_stopped
     from workshop.usage import usage as look
     from workshop.workspace import Workspace
 
@@ -100,13 +99,10 @@ def usage(
         if as_json and watch:
             raise InputError("--json gives one document; --watch has no end", hint="leave one out")
         work = Workspace(roster)
-        if not watch:
-            output.usage(look(work))
-            return
-        with output.live() as show:
-            while True:
-                show(output.usage_table(look(work)))
-                time.sleep(WATCH_SECONDS)
+        if watch and output.is_watched:
+            with until_stopped():
+                output.redraw(lambda: tables.usage_table(look(work)))
+        output.usage(look(work))
 
 
 @app.command()

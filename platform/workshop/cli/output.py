@@ -14,12 +14,11 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Never
 
-from rich.console import Console, Group
+from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
-from rich.table import Table
-from rich.text import Text
 
+from workshop.cli import tables
 from workshop.cli.documents import (
     deploy_document,
     deploys_document,
@@ -37,18 +36,14 @@ from workshop.cli.progress import (
     LiveProgress,
     Progress,
 )
-from workshop.cli.rows import columns, summary
+from workshop.cli.rows import summary
 from workshop.cli.telling import (
     end,
     entry_line,
     escapes,
     last_failure,
-    live_deploy,
-    plain,
-    row,
 )
 from workshop.errors import InputError, WorkshopError
-from workshop.gateway.config import NANO
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -70,21 +65,8 @@ if TYPE_CHECKING:
     from workshop.status import Status
     from workshop.teardown import Receipt
     from workshop.tls.renewal import CertificateStatus, Renewal
-    from workshop.usage import Usage, Use
+    from workshop.usage import Usage
     from workshop.workspace import Workspace
-
-_MARKS = {
-    "ok": "[green]ok[/]",
-    "warning": "[yellow]warning[/]",
-    "failed": "[red]failed[/]",
-    "live": "[green]live[/]",
-    "silent": "[yellow]silent[/]",
-    "stopped": "[red]stopped[/]",
-    "held": "[cyan]held[/]",
-    "crashing": "[red]crashing[/]",
-    "missing": "[red]missing[/]",
-    "extra": "[yellow]extra[/]",
-}
 
 _UNBOUNDED = 10_000
 _REDRAW_SECONDS = 1.0
@@ -141,12 +123,7 @@ class Output:
         if self.as_json:
             self.document(report_document(report, work))
             return
-        table = Table(box=None, pad_edge=False)
-        for column in ("participant", "url", "state"):
-            table.add_column(column, overflow="fold")
-        for person in work.roster.participants:
-            table.add_row(person.name, work.seat_url(person.name), _fate(report, person.name))
-        self._out.print(table)
+        self._out.print(tables.report_table(report, work))
         self._failures(report, {person.name for person in work.roster.participants})
         what = "nothing to do" if report.plan.is_empty else report.summary
         self._err.print(f"{work.roster.name}: {what}, {report.seconds:.1f} s", highlight=False)
@@ -156,39 +133,23 @@ class Output:
     def _failures(self, report: Report, seats: set[str]) -> None:
         for name, reason in report.failed.items():
             if name not in seats:
-                self._err.print(f"{_MARKS['failed']} {escape(name)}: {escape(reason)}")
+                self._err.print(f"{tables.MARKS['failed']} {escape(name)}: {escape(reason)}")
 
     def status(self, status: Status) -> None:
         """Show who can be reached."""
         if self.as_json:
             self.document(status_document(status))
             return
-        self._out.print(self._status_table(status))
-        for text in _status_lines(status):
+        self._out.print(tables.status_table(status))
+        for text in tables.status_lines(status):
             self.say(text)
 
     def status_view(self, status: Status) -> RenderableType:
         """Lay out the same to be drawn again and again, those who cannot be reached first."""
         seats = sorted(status.seats, key=lambda seat: seat.state == "live")
-        return _fitted(
-            self._status_table(replace(status, seats=tuple(seats))), _status_lines(status)
+        return tables.fitted(
+            tables.status_table(replace(status, seats=tuple(seats))), tables.status_lines(status)
         )
-
-    @staticmethod
-    def _status_table(status: Status) -> Table:
-        table = Table(box=None, pad_edge=False)
-        for column in ("participant", "state", "version", "deploy", "url", "detail"):
-            table.add_column(column, overflow="fold", no_wrap=column in {"participant", "state"})
-        for seat in status.seats:
-            table.add_row(
-                seat.name,
-                _MARKS[seat.state],
-                seat.version,
-                live_deploy(seat.deploy),
-                seat.url,
-                escape(plain(seat.detail)),
-            )
-        return table
 
     # -- figures ------------------------------------------------------------------------------
 
@@ -197,7 +158,7 @@ class Output:
         if self.as_json:
             self.document(top_document(figures, by))
             return
-        self._out.print(self._top_table(figures, by, self._out.width))
+        self._out.print(tables.top_table(figures, by, self._out.width))
         for text in summary(figures):
             self.say(text)
 
@@ -205,23 +166,8 @@ class Output:
         """Lay out the same to be drawn again and again, no higher than the terminal."""
         rows = max(1, self._out.height - len(summary(figures, 1)) - _TITLE_LINES)
         hidden = max(0, len(figures.shown.seats) - rows)
-        table = self._top_table(figures, by, self._out.width, len(figures.shown.seats) - hidden)
-        return _fitted(table, summary(figures, hidden))
-
-    @staticmethod
-    def _top_table(figures: Figures, by: Sort, width: int, rows: int | None = None) -> Table:
-        found = columns(figures, figures.sorted(by)[:rows], width)
-        table = Table(box=None, pad_edge=False)
-        for column in found:
-            table.add_column(
-                column.title,
-                justify="right" if column.right else "left",
-                no_wrap=True,
-                overflow="ellipsis",
-            )
-        for cells in zip(*(column.cells for column in found), strict=True):
-            table.add_row(*(Text(cell.text, cell.style) for cell in cells))
-        return table
+        table = tables.top_table(figures, by, self._out.width, len(figures.shown.seats) - hidden)
+        return tables.fitted(table, summary(figures, hidden))
 
     def journal(self, entries: Sequence[Entry]) -> None:
         """Show what happened, oldest first."""
@@ -255,16 +201,7 @@ class Output:
         if self.as_json:
             self.document([deploy_document(item, live=item.id in live) for item in found])
             return
-        table = Table(box=None, pad_edge=False)
-        for column in ("", *(() if single else ("participant",)), "number", "time", "by", "what"):
-            table.add_column(column, justify="right" if column == "number" else "left")
-        for column in ("version", "digest", "result", "seconds", "cause"):
-            table.add_column(column, justify="right" if column == "seconds" else "left")
-        for item in found:
-            name = [] if single else [item.seat]
-            mark = "[green]live[/]" if item.id in live else ""
-            table.add_row(mark, *(escape(cell) for cell in (*name, *row(item))))
-        self._out.print(table)
+        self._out.print(tables.deploys_table(found, live, single=single))
         if single:
             self.lines(last_failure(found))
             self.lines(escapes(found, live))
@@ -285,16 +222,7 @@ class Output:
         if self.as_json:
             self.document([vars(item) for item in found])
             return
-        table = Table(box=None, pad_edge=False)
-        for column in ("name", "for", "set", "fingerprint"):
-            table.add_column(column)
-        for item in found:
-            note = "" if item.in_roster else " (not in the roster)"
-            when = time.strftime("%Y-%m-%d %H:%M", time.localtime(item.set_at))
-            table.add_row(
-                item.name, escape((item.participant or "everybody") + note), when, item.fingerprint
-            )
-        self._out.print(table)
+        self._out.print(tables.secrets_table(found))
 
     def secrets_removed(self, name: str, participant: str) -> None:
         """Say what is forgotten, and what takes it away from seats."""
@@ -380,7 +308,7 @@ class Output:
             return
         self.lines(map(str, made.files))
         pages = f"{made.pages} page{'' if made.pages == 1 else 's'}"
-        self.say(f"{made.cards} cards on {pages}; keys stand in them, so only you can read them")
+        self.say(f"{made.cards} cards on {pages}; a card lets in who reads it, so only you can")
         for text in made.warnings:
             self.say(f"warning: {text}")
 
@@ -414,46 +342,15 @@ class Output:
         if self.as_json:
             self.document(usage_document(usage))
         else:
-            self._out.print(self.usage_table(usage))
-
-    @staticmethod
-    def usage_table(usage: Usage) -> Table:
-        """Lay out what everybody used; the last line is the class."""
-        table = Table(box=None, pad_edge=False)
-        table.add_column("participant")
-        for column in ("requests", "in", "out", usage.currency, "errors", "left"):
-            table.add_column(column, justify="right")
-        table.add_column("last error", overflow="fold")
-        for use in (*usage.seats, usage.total):
-            table.add_row(
-                use.name or "class",
-                f"{use.requests:,}",
-                f"{use.input_tokens:,}",
-                f"{use.output_tokens:,}",
-                f"{use.money / NANO:,.4f}",
-                f"{use.errors:,}" if not use.errors else f"[yellow]{use.errors:,}[/]",
-                _left(use, usage.currency),
-                escape(use.last_error),
-                style=None if use.name else "bold",
-            )
-        return table
-
-    @contextlib.contextmanager
-    def live(self) -> Iterator[Callable[[RenderableType], None]]:
-        """Show one table that is drawn anew again and again."""
-        with Live(console=self._out, auto_refresh=False) as live:
-
-            def show(shown: RenderableType) -> None:
-                with _undisturbed():
-                    live.update(shown, refresh=True)
-
-            yield show
+            self._out.print(tables.usage_table(usage))
 
     def redraw(self, draw: Callable[[], RenderableType]) -> Never:
         """Show what ``draw`` gives, anew every second, until a signal ends it."""
-        with self.live() as show:
+        with Live(console=self._out, auto_refresh=False) as live:
             while True:
-                show(draw())
+                shown = draw()
+                with _undisturbed():
+                    live.update(shown, refresh=True)
                 time.sleep(_REDRAW_SECONDS)
 
     @property
@@ -468,7 +365,8 @@ class Output:
             return
         for check in checks:
             self._out.print(
-                f"{_MARKS[check.verdict]:<18} {check.name}: {escape(check.found)}", highlight=False
+                f"{tables.MARKS[check.verdict]:<18} {check.name}: {escape(check.found)}",
+                highlight=False,
             )
             if check.mend:
                 self._out.print(f"         mend: {escape(check.mend)}", highlight=False)
@@ -505,11 +403,6 @@ class Output:
             self._err.print(f"next: {escape(error.hint)}", highlight=False)
 
 
-def _fitted(table: Table, lines: Iterable[str]) -> RenderableType:
-    """Put lines above a table: where the terminal is too low, its end is what is cut off."""
-    return Group(Text("\n".join(lines), no_wrap=False, overflow="fold"), table)
-
-
 @contextlib.contextmanager
 def _undisturbed() -> Iterator[None]:
     """Let no signal end the command while it writes, or half a picture would stay on the screen."""
@@ -519,35 +412,3 @@ def _undisturbed() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _status_lines(status: Status) -> Iterator[str]:
-    """Say how the platform's own parts fare, and what will be wrong soon."""
-    live = sum(seat.state == "live" for seat in status.seats)
-    yield (
-        f"{status.workshop}: {live} of {len(status.seats)} live, edge {status.edge}, "
-        f"gateway {status.gateway}, embedded model {status.embedded}, wall {status.wall}"
-        f"{f', outbound {status.outbound}' if status.outbound != 'off' else ''}"
-    )
-    queue = ", ".join(f"{count} {stage}" for stage, count in status.queue.items())
-    yield (
-        f"deploys: {status.deploys}, registry {status.registry}, intake {status.intake}, "
-        f"builds {status.builds}, board {status.board}{f'; {queue}' if queue else ''}"
-    )
-    yield from (f"warning: {text}" for text in status.warnings)
-
-
-def _fate(report: Report, name: str) -> str:
-    """Say where a seat is after an apply."""
-    reason = report.failed.get(name)
-    if reason is None and name in report.plan.held:
-        return _MARKS["held"]
-    reason = report.failed.get("edge") if reason is None else reason
-    return _MARKS["live"] if reason is None else f"{_MARKS['failed']}: {escape(reason)}"
-
-
-def _left(use: Use, currency: str) -> str:
-    parts = [] if use.left is None else [f"{use.left:,} tokens"]
-    if use.money_left is not None:
-        parts.append(f"{use.money_left / NANO:,.2f} {currency}")
-    return ", ".join(parts)
