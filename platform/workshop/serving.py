@@ -8,14 +8,15 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import socket
 import sys
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
     from typing import TextIO
 
@@ -23,8 +24,31 @@ _FORGET = 4096
 """Buckets before the full ones are forgotten."""
 _MINUTE = 60.0
 
+SETTINGS: Final[Mapping[str, Any]] = {
+    "http": "httptools",
+    "log_config": None,
+    "access_log": False,
+    "proxy_headers": False,
+    "server_header": False,
+    # For answers under way to end; Docker kills after a few seconds.
+    "timeout_graceful_shutdown": 1,
+    "timeout_keep_alive": 75,
+    "backlog": 1024,
+}
+"""Of uvicorn, for every service: silent but for our own log, behind the edge or on loopback."""
+
 ID = re.compile(r"[0-9]{13}-[0-9a-f]{8}")
 """What orders and wishes are called: names that sort by time."""
+
+
+class Server(Protocol):
+    """What is needed of uvicorn's server."""
+
+    should_exit: bool
+
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until told to stop."""
+        ...
 
 
 class Log(Protocol):
@@ -70,6 +94,20 @@ def bind(address: str) -> socket.socket:
         listener.close()
         raise
     return listener
+
+
+def run(server: Server, sockets: Sequence[socket.socket]) -> None:
+    """Serve until the process is told to stop, however early that is.
+
+    uvicorn has handlers of its own only once it runs, and raises the signal that stopped it once
+    more at its end, which is no failure.
+    """
+
+    def stop(*_: object) -> None:
+        server.should_exit = True
+
+    signal.signal(signal.SIGTERM, stop)
+    server.run(list(sockets))
 
 
 def ids_in(directory: Path) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,14 +12,12 @@ import uvicorn
 
 from workshop.board.app import create_app
 from workshop.board.service import UNREADABLE, Options, Service
-from workshop.serving import bind, log_to
+from workshop.serving import SETTINGS, bind, log_to, run
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Sequence
 
-_GRACE_SECONDS = 1
-"""For answers under way to end; Docker kills after a few seconds."""
 _LONGEST_MESSAGE = 4096
 """Bytes, of a WebSocket."""
 
@@ -43,16 +40,9 @@ def make_server(service: Service, *, openapi: bool = False) -> Server:
     config = uvicorn.Config(
         create_app(service, openapi=openapi),
         loop="uvloop",
-        http="httptools",
         ws="websockets-sansio",
         ws_max_size=_LONGEST_MESSAGE,
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        timeout_graceful_shutdown=_GRACE_SECONDS,
-        timeout_keep_alive=75,
-        backlog=1024,
+        **SETTINGS,
     )
     return Server(config, service)
 
@@ -74,15 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         log("cannot listen", address=options.listen, error=str(exc))
         return 1
     log("listening", address=options.listen, fingerprint=service.view.fingerprint)
-    server = make_server(service, openapi=options.openapi)
-
-    def stop(*_: object) -> None:
-        server.should_exit = True
-
-    # Before uvicorn has handlers of its own the signal must not get lost; and at its end uvicorn
-    # raises the one that stopped it once more, which is no failure.
-    signal.signal(signal.SIGTERM, stop)
-    server.run([listener])
+    run(make_server(service, openapi=options.openapi), [listener])
     log("stopped")
     return 0
 

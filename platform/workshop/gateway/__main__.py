@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,14 +14,11 @@ from workshop.gateway.app import create_app
 from workshop.gateway.machine import Machine
 from workshop.gateway.service import Options, Service
 from workshop.gateway.view import UNREADABLE
-from workshop.serving import bind, log_to
+from workshop.serving import SETTINGS, bind, log_to, run
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Sequence
-
-_GRACE_SECONDS = 1
-"""For answers under way to end; Docker kills after a few seconds."""
 
 
 class Server(uvicorn.Server):
@@ -43,15 +39,8 @@ def make_server(service: Service) -> Server:
     config = uvicorn.Config(
         create_app(service),
         loop="uvloop",
-        http="httptools",
         ws="none",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        timeout_graceful_shutdown=_GRACE_SECONDS,
-        timeout_keep_alive=75,
-        backlog=1024,
+        **SETTINGS,
     )
     return Server(config, service)
 
@@ -75,9 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             log("cannot listen", address=address, error=str(exc))
             return 1
     log("listening", addresses=options.listen, fingerprint=service.view.fingerprint)
-    # uvicorn raises the signal that stopped it once more; being told to stop is no failure.
-    signal.signal(signal.SIGTERM, lambda *_: None)
-    make_server(service).run(sockets)
+    run(make_server(service), sockets)
     log("stopped")
     return 0
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,28 +12,18 @@ import uvicorn
 from workshop.intake.app import create_app
 from workshop.intake.service import Options, Service
 from workshop.intake.view import UNREADABLE
-from workshop.serving import bind, log_to
+from workshop.serving import SETTINGS, bind, log_to, run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-_GRACE_SECONDS = 1
-"""For answers under way to end; Docker kills after a few seconds."""
 
 
 def make_server(service: Service) -> uvicorn.Server:
     """Set the server up, silent but for our own log."""
     config = uvicorn.Config(
         create_app(service),
-        http="httptools",
         ws="none",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        timeout_graceful_shutdown=_GRACE_SECONDS,
-        timeout_keep_alive=75,
-        backlog=1024,
+        **SETTINGS,
     )
     return uvicorn.Server(config)
 
@@ -56,9 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         log("cannot listen", address=options.listen, error=str(exc))
         return 1
     log("listening", address=options.listen, fingerprint=service.view.fingerprint)
-    # uvicorn raises the signal that stopped it once more; being told to stop is no failure.
-    signal.signal(signal.SIGTERM, lambda *_: None)
-    make_server(service).run([listener])
+    run(make_server(service), [listener])
     log("stopped")
     return 0
 
