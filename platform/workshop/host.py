@@ -44,22 +44,21 @@ def owner_of(path: Path) -> str:
 
 
 def port_is_free(port: int) -> bool:
-    """Try to listen on ``port`` on all addresses, as the edge will."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("", port))
-            probe.listen(1)
-        except OSError:
-            return False
-    return True
+    """Whether nobody listens on ``port``, on any address; the edge will, on all of them."""
+    return _may_bind("", port)
 
 
 def loopback_is_free(port: int) -> bool:
     """Whether nobody listens on ``port`` on all addresses, a loopback of one's own included."""
+    return _may_bind("127.86.255.254", port)
+
+
+def _may_bind(address: str, port: int) -> bool:
     with socket.socket() as probe:
+        # Who is bound like this and does not listen is not in the way of others who look.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.86.255.254", port))
+            probe.bind((address, port))
         except OSError:
             return False
     return True
