@@ -10,7 +10,8 @@ if TYPE_CHECKING:
 
 PATIENCE = 60.0
 """Seconds. Long, as builds run beside the tests: how quick something is stands in ``bench/``."""
-_BETWEEN = 0.005
+_BETWEEN = 0.02
+"""Seconds. Whoever asks a browser more often takes the processors that its page needs."""
 
 
 def until(condition: Callable[[], Any], seconds: float = PATIENCE) -> Any:
