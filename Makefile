@@ -57,7 +57,7 @@ bench: setup engine test-tools ## Measure provisioning, the edge, the gateway, d
 	@echo "==> Thirty people who ask the embedded model at once"
 	@$(VENV)/python bench/embedded.py
 	@echo "==> Deploys against the bare engine, and a whole class at once"
-	@$(VENV)/python bench/deploy.py
+	@$(VENV)/python -m bench.deploy
 	@echo "==> The board with 300 seats"
 	@$(VENV)/python bench/board.py
 
