@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.conftest import CLASS, TruthfulProbe
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 from workshop import chronicle, journal, operations, state
 from workshop.chronicle import Choice, Chronicle
 from workshop.cli.telling import entry_line
@@ -213,7 +213,7 @@ def test_what_happens_is_told_from_all_sources(
     until(lambda: "workshop restart" in seen)
     ended.set()
     journal.note(talking.state_directory, "end")
-    listener.join(10)
+    listener.join(PATIENCE)
 
     assert not listener.is_alive()
     assert not {"intake long ago", "workshop before"} & set(seen)

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.waiting import SOON
 from workshop import names, roster, yamltree
 from workshop.errors import InputError
 
@@ -446,16 +447,16 @@ def test_file_that_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
         with pytest.raises(InputError):
             roster.load(tmp_path / name)
 
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - begun < SOON
 
 
 def test_file_with_ten_thousand_entries_is_refused_quickly(parse: Callable[[str], Roster]) -> None:
     """B10: the parse stops at the limit instead of reading on."""
     text = HEAD + "participants:\n" + "".join(f"- p{index}\n" for index in range(10_000))
-    begun = time.monotonic()
+    begun = time.process_time()
 
     assert "at most 500 participants" in faults(parse, text)
-    assert time.monotonic() - begun < 2
+    assert time.process_time() - begun < 2
 
 
 def test_env_file_is_merged_below_env(parse: Callable[[str], Roster], directory: Path) -> None:

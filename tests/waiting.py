@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 PATIENCE = 60.0
 """Seconds. Long, as builds run beside the tests: how quick something is stands in ``bench/``."""
+SOON = 10.0
+"""Seconds within which what waits for nothing is over, also beside builds."""
 _BETWEEN = 0.02
 """Seconds. Whoever asks a browser more often takes the processors that its page needs."""
 

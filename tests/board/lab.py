@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx2
 
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 from workshop import serving
 from workshop.board import config, guard, shown, wishes
 from workshop.board.__main__ import make_server
@@ -110,7 +110,7 @@ class Visitor:
             name: text for name, text in {**self.headers(), **(headers or {})}.items() if text
         }
         return httpx2.request(
-            method, self.lab.url + path, headers=found, timeout=20, trust_env=False, **more
+            method, self.lab.url + path, headers=found, timeout=PATIENCE, trust_env=False, **more
         )
 
     def get(self, path: str, **more: Any) -> httpx2.Response:
@@ -209,7 +209,7 @@ class Lab:
     def stop(self) -> None:
         """See that everything has stopped."""
         self._server.should_exit = True
-        self._thread.join(5)
+        self._thread.join(PATIENCE)
         assert not self._thread.is_alive(), "the board did not stop"
 
     def restart(self) -> None:

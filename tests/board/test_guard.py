@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 from workshop.board import guard
 
 if TYPE_CHECKING:
@@ -220,7 +220,7 @@ def page_at_another_port(text: str) -> Iterator[str]:
     yield f"http://localhost:{server.server_address[1]}/bob/"
     server.shutdown()
     server.server_close()
-    thread.join(5)
+    thread.join(PATIENCE)
 
 
 @pytest.mark.browser

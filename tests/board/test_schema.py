@@ -9,6 +9,7 @@ import pytest
 
 from tests.board.lab import METRICS, Lab
 from tests.fuzz.apis import Api, ask, ask_raw
+from tests.waiting import PATIENCE
 from workshop.board import shown, wishes
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def api(lab: Lab) -> Iterator[Api]:
     out = {"/logout": lab.instructor().headers(), "/me/leave": lab.participant("bob").headers()}
     yield Api(lab.url, schema, instructor, {**own, **figures, **out})
     over.set()
-    thread.join(5)
+    thread.join(PATIENCE)
 
 
 def _grant(lab: Lab, over: threading.Event) -> None:

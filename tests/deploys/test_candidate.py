@@ -118,7 +118,7 @@ def test_working_app_is_ready_soon(scene: Stage) -> None:
         ready = await_ready(spec, container, scene.remains, seconds=30, stop=never)
 
     assert isinstance(ready, Ready)
-    assert ready.seconds < 5
+    assert ready.seconds < 15
 
 
 def test_slow_starter_passes(scene: Stage) -> None:
@@ -128,7 +128,7 @@ def test_slow_starter_passes(scene: Stage) -> None:
     with scene.running(spec) as container:
         ready = await_ready(spec, container, scene.remains, seconds=30, stop=never)
 
-    assert 3 < ready.seconds < 8
+    assert 3 < ready.seconds < 20
 
 
 def test_app_that_warms_up_on_localhost_passes(scene: Stage) -> None:

@@ -262,8 +262,8 @@ def test_log_made_to_be_slow_is_explained_soon(unit: str) -> None:
     line = (unit * 1024)[:1024]
     log = ["Traceback (most recent call last):", '  File "/srv/a.py", line 1', *[line] * 300]
     state = ContainerState(running=False, exit_code=1)
-    started = time.monotonic()
+    started = time.process_time()
     explain(seen(state=state, log="\n".join(log)))
     explain(seen(state=state, log="\n".join(f"Error: EACCES: permission denied, {x}" for x in log)))
 
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2

@@ -527,7 +527,7 @@ def test_nothing_an_app_answers_holds_a_visit_up(name: str, tmp_path: Path) -> N
         proof = go(4)
         took = time.monotonic() - started
 
-    assert took < 6
+    assert took < 15
     assert proof.first_event is None
     assert len(proof.escapes) <= 50
     assert len(proof.problem) <= 200

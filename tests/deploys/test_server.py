@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from workshop.specs import ContainerSpec
     from workshop.workspace import Workspace
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 ROUNDS = 20
 DIGEST = "sha256:" + "1f" * 32
 

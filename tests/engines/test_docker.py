@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING, Any
 import pytest
 
 from tests.engines.scene import place, seat
+from tests.waiting import PATIENCE
 from workshop.engines import seccomp
 from workshop.engines.docker import DockerEngine
 from workshop.errors import BuildFailed, EngineUnreachable
@@ -114,7 +115,7 @@ def test_neighbours_cannot_connect_and_the_host_can(
     engine.start(engine.create(seat(owner, base, command=served), owner))
     bob = engine.create(seat(owner, base, key="bob", slot=1), owner)
     engine.start(bob)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE
     while True:
         try:
             socket.create_connection((place(2), 8000), 1).close()
@@ -156,7 +157,7 @@ def test_logs_are_the_lines_it_wrote(
     talk = ("sh", "-c", "echo one; echo two; echo three; sleep 3600")
     container = engine.create(seat(owner, base, command=talk), owner)
     engine.start(container)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE
     while (lines := list(engine.logs(container, tail=2))) != ["two", "three"]:
         assert time.monotonic() < deadline, lines
 

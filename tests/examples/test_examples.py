@@ -350,6 +350,6 @@ def test_busy_seat_ends_by_itself_in_time_and_comes_back(room: Class, name: str)
     ).stdout.strip()
 
     assert code != "137"
-    assert took < 6  # a seat that waits for its visitors would wait for ever
+    assert took < 15  # a seat that waits for its visitors would wait for ever
     room.run("provision")
     assert room.whoami(name) == name

@@ -377,7 +377,7 @@ def test_edge_files_damaged_by_hand_are_put_right(room: Class, damage: str) -> N
     room.must("provision")
     with contextlib.closing(room.engine.client()) as client:
         client.restart(f"{room.name}-edge", timeout=3)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while room.said() != OWN and time.monotonic() < deadline:
         time.sleep(0.1)
 

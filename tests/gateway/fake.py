@@ -383,7 +383,7 @@ class FakeThread:
         """End the thread."""
         self.run(self.fake.stop(self._server))
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5)
+        self._thread.join(60)
         self._loop.close()
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 import openai
 
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 from workshop.gateway import ledger as ledgers
 from workshop.gateway.__main__ import make_server
 from workshop.gateway.config import (
@@ -139,7 +139,7 @@ class Lab:
     def stop(self) -> None:
         """See that the gateway has stopped, and end its upstream."""
         self.leave()
-        self._thread.join(5)
+        self._thread.join(PATIENCE)
         assert not self.stopping, "the gateway did not stop"
         self.upstream.stop()
 
@@ -162,7 +162,7 @@ class Lab:
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         found = {"authorization": f"Bearer {key_of(name)}", **headers}
         return httpx2.post(
-            self.url + path, content=content, headers=found, timeout=10, trust_env=False
+            self.url + path, content=content, headers=found, timeout=PATIENCE, trust_env=False
         )
 
     def ask(self, text: str = "hello", name: str = "ada", **fields: Any) -> httpx2.Response:

@@ -11,6 +11,7 @@ import httpx2
 import pytest
 
 from tests.gateway.lab import key_of, seat
+from tests.waiting import SOON
 from workshop.gateway.budget import CLASS, Budgets, Cost
 from workshop.gateway.config import NANO, Budget, Window
 from workshop.gateway.errors import GatewayError
@@ -161,11 +162,11 @@ def test_money_is_counted_in_whole_nano_units(lab: Lab) -> None:
     assert lab.rows()[0]["money"] == 7 * 100 + 5 * 200
 
 
-def test_raised_budget_works_within_a_second(lab: Lab) -> None:
+def test_raised_budget_works_at_once(lab: Lab) -> None:
     """The instructor gives more, and the next request is answered."""
     lab.configure(seats=(seat("ada", budget=Budget(tokens=1)),))
     assert [lab.ask().status_code, lab.ask().status_code] == [200, 429]
     began = time.monotonic()
     lab.configure(seats=(seat("ada", budget=Budget(tokens=10_000)),))
     assert lab.ask().status_code == 200
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < SOON

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from workshop.workspace import Workspace
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 class Room:

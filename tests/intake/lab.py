@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx2
 
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 from workshop import serving
 from workshop.intake import orders
 from workshop.intake.__main__ import make_server
@@ -86,7 +86,7 @@ class FakeServer:
         """Take no more."""
         self._stop.set()
         if self._thread.is_alive():
-            self._thread.join(5)
+            self._thread.join(PATIENCE)
 
     def _run(self) -> None:
         while not self._stop.wait(0.005):
@@ -167,7 +167,7 @@ class Lab:
         """See that everything has stopped."""
         self.server.stop()
         self._server.should_exit = True
-        self._thread.join(5)
+        self._thread.join(PATIENCE)
         assert not self._thread.is_alive(), "the intake did not stop"
 
     @property
@@ -200,7 +200,7 @@ class Lab:
 
     def ask(self, method: str, path: str, **more: Any) -> httpx2.Response:
         """Send a request."""
-        return httpx2.request(method, self.url + path, timeout=20, trust_env=False, **more)
+        return httpx2.request(method, self.url + path, timeout=PATIENCE, trust_env=False, **more)
 
     def upload(
         self, content: bytes, name: str = "ada", query: str = "", **more: Any
@@ -248,6 +248,6 @@ class Lab:
 def send_raw(address: str, text: bytes) -> socket.socket:
     """Open a connection and send bytes as they are."""
     host, _, port = address.rpartition(":")
-    connection = socket.create_connection((host, int(port)), timeout=20)
+    connection = socket.create_connection((host, int(port)), timeout=PATIENCE)
     connection.sendall(text)
     return connection

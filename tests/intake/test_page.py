@@ -11,7 +11,7 @@ import pytest
 
 from tests.intake import crafted
 from tests.intake.lab import Lab, key_of
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 from workshop.intake.orders import Escape, Finding, Proof, Stage
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def host(served: Lab) -> Iterator[str]:
     yield url
     edge.shutdown()
     edge.server_close()
-    thread.join(5)
+    thread.join(PATIENCE)
 
 
 def fill(page: Any, archive: Path, name: str = "ada") -> None:

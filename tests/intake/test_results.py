@@ -15,7 +15,7 @@ import pytest
 from tests.intake import crafted
 from tests.intake.lab import DIGEST, Lab, basic, bearer, begun
 from tests.intake.test_announcements import event
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 from workshop.intake import orders
 from workshop.intake.orders import Escape, Finding, Order, Proof, Stage, What
 from workshop.intake.watch import fresh
@@ -114,7 +114,9 @@ def test_follow_waits_for_a_push_to_appear_and_end(lab: Lab) -> None:
 
     def follow() -> None:
         url = f"{lab.url}/deploy/ada?follow=1"
-        with httpx2.stream("GET", url, headers=bearer("ada"), timeout=20, trust_env=False) as found:
+        with httpx2.stream(
+            "GET", url, headers=bearer("ada"), timeout=PATIENCE, trust_env=False
+        ) as found:
             lines.put(f"{found.status_code}")
             for line in found.iter_lines():
                 lines.put(line)
@@ -122,15 +124,15 @@ def test_follow_waits_for_a_push_to_appear_and_end(lab: Lab) -> None:
     thread = threading.Thread(target=follow)
     thread.start()
     lab.events(event())
-    assert lines.get(timeout=10) == "200"
+    assert lines.get(timeout=PATIENCE) == "200"
     (placed,) = lab.orders()
     fetching = replace(begun(placed), stage=Stage.FETCHING)
     orders.tell(lab.deploys / "progress", fetching)
-    assert lines.get(timeout=10) == "Fetching the image ..."
+    assert lines.get(timeout=PATIENCE) == "Fetching the image ..."
     orders.tell(lab.deploys / "progress", replace(fetching, stage=Stage.LIVE, version="v2"))
-    assert "(version v2" in lines.get(timeout=10)
-    assert lines.get(timeout=10) == "deployed"
-    thread.join(10)
+    assert "(version v2" in lines.get(timeout=PATIENCE)
+    assert lines.get(timeout=PATIENCE) == "deployed"
+    thread.join(PATIENCE)
 
 
 def test_follow_with_nothing_under_way_tells_the_last_end(lab: Lab) -> None:

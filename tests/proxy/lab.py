@@ -33,7 +33,7 @@ ROOT = Path(__file__).parents[2]
 TEMPLATES = ROOT / "nginx_templates"
 SEATS = ("al", "alice", "bob", "carl", "carl-2", "carlos")
 GENEROUS = Limits(requests_per_second=100_000, burst=100_000, connections=1_000)
-PATIENCE = 10.0
+PATIENCE = 60.0
 
 
 @dataclass(frozen=True)

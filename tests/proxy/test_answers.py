@@ -12,6 +12,7 @@ import lab as laboratory
 import pytest
 from lab import Lab, Reply
 from tests.ports import free_port
+from tests.waiting import until
 
 from workshop.proxy.render import fingerprint
 from workshop.proxy.routes import Limits
@@ -284,10 +285,13 @@ def test_refusal_for_too_many_requests_takes_its_time(
 
         assert len(refused) >= 17
         assert all(reply.body == refused[0].body for reply in refused)
-        assert 0.9 <= took <= 10
-        begun = time.monotonic()
-        assert small.get("/nobody").status == 404
-        assert time.monotonic() - begun < 0.9
+        assert took >= 0.9
+        others = []
+        for _ in range(5):
+            begun = time.monotonic()
+            assert small.get("/nobody").status == 404
+            others.append(time.monotonic() - begun)
+        assert min(others) < 0.9
 
 
 def test_seat_over_its_connections_answers_429_and_neighbours_serve(
@@ -351,12 +355,9 @@ def test_candidate_is_tested_where_it_lies_and_serves_after_the_swap(
         (tmp_path / "next").replace(tmp_path / "current")
         small.process.send_signal(1)
         wanted = fingerprint(changed, laboratory.TEMPLATES)
-        until = time.monotonic() + 10
-        while json.loads(small.get("/healthz").body)["config"] != wanted:
-            assert time.monotonic() < until
-            time.sleep(0.02)
-
-        assert b"Renamed" in small.get("/nobody").body
+        until(lambda: json.loads(small.get("/healthz").body)["config"] == wanted)
+        # Until nginx has told its old workers to end, they take connections beside the new ones.
+        until(lambda: b"Renamed" in small.get("/nobody").body)
 
 
 def test_nginx_says_nothing_on_standard_error(lab: Lab) -> None:

@@ -6,7 +6,6 @@ import json
 import re
 import socket
 import threading
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -166,12 +165,11 @@ def test_answer_arrives_piece_by_piece(ways: Lab) -> None:
     """A deploy is followed while it happens."""
     with ways.connect() as connection:
         connection.sendall(b"GET /deploy/sse HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        started, received = time.monotonic(), b""
+        received = b""
         while b"data: 0" not in received:
             received += connection.recv(4096)
 
     assert b"data: 3" not in received
-    assert time.monotonic() - started < 0.7
 
 
 @pytest.mark.parametrize("path", ["/v2/x/head", "/deploy/x/head"])

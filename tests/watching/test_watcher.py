@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.small_disk import fill, make_room, small_disk
+from tests.waiting import SOON
 from tests.watching.room import PATIENCE, Room, edge_line, told, unanswered
 from workshop import held
 from workshop.board import shown
@@ -28,11 +29,6 @@ from workshop.watching.watcher import BEAT_SECONDS, STEP_SECONDS, Watcher
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-SOON = 0.5
-"""What an event may take to be on file."""
-SLACK = 0.5
-"""What this machine may take on top, while other tests run."""
 
 
 @pytest.fixture
@@ -57,14 +53,14 @@ def test_class_that_runs_is_shown_live(watched: Room) -> None:
     assert abs(found.started - time.time()) < PATIENCE
 
 
-def test_seat_that_dies_is_on_file_within_half_a_second(watched: Room) -> None:
+def test_seat_that_dies_is_on_file_long_before_the_next_look(watched: Room) -> None:
     """And so is its return."""
     watched.engine.kill(watched.ids["ada"])
     took = watched.until(lambda: watched.seat("ada").state is State.STOPPED)
-    assert took < SOON + SLACK
+    assert took < SOON
     watched.engine.start(watched.ids["ada"])
     took = watched.until(lambda: watched.seat("ada").state is State.LIVE)
-    assert took < SOON + SLACK
+    assert took < SOON
 
 
 def test_seat_that_ended_and_was_started_again_is_crashing(watched: Room) -> None:
@@ -75,13 +71,13 @@ def test_seat_that_ended_and_was_started_again_is_crashing(watched: Room) -> Non
     assert watched.seat("ada").restarts == 1
 
 
-def test_request_is_on_file_within_half_a_second(watched: Room) -> None:
+def test_request_is_on_file_long_before_the_next_look(watched: Room) -> None:
     """As soon as the edge has written its line."""
     watched.engine.write(watched.edge, edge_line("ada", bytes=700))
     took = watched.until(lambda: watched.seat("ada").requests == 1)
     found = watched.seat("ada")
 
-    assert took < SOON + SLACK
+    assert took < SOON
     assert (found.errors, found.totals.requests, found.totals.bytes) == (0, 1, 700)
 
 
@@ -125,7 +121,7 @@ def test_garbled_lines_of_the_edge_hide_no_request(watched: Room) -> None:
     watched.until(lambda: watched.seat("ada").totals.requests == 1)
 
 
-def test_deploy_is_on_file_within_half_a_second(watched: Room) -> None:
+def test_deploy_is_on_file_long_before_the_next_look(watched: Room) -> None:
     """Each stage of it."""
     item = watched.progress("ada", Stage.BUILDING)
 
@@ -133,9 +129,9 @@ def test_deploy_is_on_file_within_half_a_second(watched: Room) -> None:
         deploy = watched.seat("ada").deploy
         return deploy.stage if deploy else ""
 
-    assert watched.until(lambda: stage() == "building") < SOON + SLACK
+    assert watched.until(lambda: stage() == "building") < SOON
     watched.tell(replace(item, stage=Stage.LIVE, ended=time.time()))
-    assert watched.until(lambda: stage() == "live") < SOON + SLACK
+    assert watched.until(lambda: stage() == "live") < SOON
     assert watched.seat("ada").totals.deploys == 1
 
 
@@ -175,7 +171,7 @@ def test_memory_and_processor_are_shown(tmp_path: Path) -> None:
         room.until(lambda: room.seat("ada").memory == 65 << 20)
         found = room.seat("ada")
 
-    assert 0.1 < found.cpu < 0.6, "one second of processor in two seconds or a little more"
+    assert 0.01 < found.cpu < 0.6, "one second of processor in two seconds or more"
     assert found.totals.cpu_seconds == 1.0
 
 
@@ -350,7 +346,7 @@ def test_watcher_that_is_stopped_leaves_no_thread(tmp_path: Path) -> None:
         assert len(set(threading.enumerate()) - before) == 3
         began = time.monotonic()
 
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < SOON
     assert set(threading.enumerate()) <= before
 
 

@@ -36,7 +36,7 @@ def granted(lab: Lab, word: str, name: str = "", **answer: Any) -> tuple[Respons
     hand = threading.Thread(target=lambda: wishes.append(lab.grant(**answer)))
     hand.start()
     found = enter(lab, word, name)
-    hand.join(10)
+    hand.join()
     return found, wishes[0]
 
 

@@ -160,7 +160,7 @@ def test_latecomer_claims_a_spare_seat(spare: Lab, page: Any) -> None:
     hand = threading.Thread(target=lambda: spare.grant(key=key_of("spare-1")))
     hand.start()
     press(page, "#go")
-    hand.join(10)
+    hand.join()
 
     until(lambda: read(page, "#key") == key_of("spare-1"))
     assert "Your code is used up" in read(page, "#new")

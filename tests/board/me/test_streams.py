@@ -11,7 +11,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from tests.board.lab import Lab, Visitor, person
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 from workshop.board.me import live
 from workshop.board.me.live import fresh
 from workshop.board.shown import State
@@ -108,16 +108,16 @@ def dial(visitor: Visitor, **headers: str) -> Any:
     """Open the WebSocket as the page does."""
     found = {"origin": visitor.lab.url, "cookie": visitor.headers()["cookie"], **headers}
     url = visitor.lab.url.replace("http", "ws", 1) + "/me/ready/ws"
-    return connect(url, additional_headers=found, proxy=None, open_timeout=5)
+    return connect(url, additional_headers=found, proxy=None, open_timeout=PATIENCE)
 
 
 def test_socket_says_what_it_is_told_once(lab: Lab) -> None:
     """And is closed then: it is no chat."""
     with dial(lab.participant()) as socket:
         socket.send("ready?" + "x" * 100)
-        assert socket.recv(timeout=5) == ("ready?" + "x" * 100)[:64]
+        assert socket.recv(timeout=PATIENCE) == ("ready?" + "x" * 100)[:64]
         with pytest.raises(ConnectionClosed):
-            socket.recv(timeout=5)
+            socket.recv(timeout=PATIENCE)
 
 
 def test_socket_takes_bytes_without_a_fault(lab: Lab) -> None:
@@ -125,7 +125,7 @@ def test_socket_takes_bytes_without_a_fault(lab: Lab) -> None:
     with dial(lab.participant()) as socket:
         socket.send(b"\x00")
         with pytest.raises(ConnectionClosed):
-            socket.recv(timeout=5)
+            socket.recv(timeout=PATIENCE)
     until(lambda: lab.participant().get("/healthz").status_code == 200)
     assert "internal error" not in lab.log.getvalue()
 
