@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import textwrap
 import uuid
 from pathlib import Path
@@ -57,6 +58,12 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.register_profile("fixed", derandomize=True)
     if config.getoption("--seed") == SEED:
         settings.load_profile("fixed")
+
+
+def pytest_sessionstart() -> None:
+    """Let programs that tests start heed Ctrl+C: what a shell runs in the background ignores it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:

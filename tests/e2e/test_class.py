@@ -330,8 +330,6 @@ def test_restarts_in_any_order_never_swap_seats(room: Class) -> None:
 
 def test_interrupted_provision_converges(room: Class) -> None:
     """Ctrl-C in the middle of a reset of all: exit 130, and the next run makes it whole."""
-    # A suite started in the background has Ctrl-C switched off, and would hand that on.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(
         [sys.executable, "-m", "workshop", "reset", "--all", "--yes"],
         cwd=room.directory,
