@@ -113,6 +113,10 @@ class Service:
 
     # -- what people ask for --------------------------------------------------------------------
 
+    def is_claimed(self, name: str) -> bool:
+        """Whether a seat's claim code was used; the file knows it before the view does."""
+        return name in _claimed(self.options.shown)
+
     def wish(self, actor: str, what: What, seats: Sequence[str] = (), text: str = "") -> str:
         """Hand a wish over and return its id.
 

@@ -13,9 +13,13 @@ from workshop import claims
 from workshop.board import guard
 from workshop.board.guesses import PER_PEER, Guesses
 from workshop.board.me import entering
+from workshop.board.service import CLAIMED
 from workshop.board.wishes import INSTRUCTOR, What
+from workshop.serving import replace_whole
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from httpx2 import Response
 
 
@@ -88,6 +92,20 @@ def test_code_is_exchanged_for_the_key_once(lab: Lab) -> None:
     assert again.status_code == 403
     assert "used already" in again.json()["error"]
     assert "workshop keys show ada" in again.json()["error"]
+    assert lab.wishes() == []
+
+
+def test_code_that_was_used_a_moment_ago_is_used(tmp_path: Path) -> None:
+    """Although the board looks at its files only now and then."""
+    lab = Lab(tmp_path, options={"look": 60.0}).start()
+    try:
+        replace_whole(lab.shown_in / CLAIMED, json.dumps({"ada": 1.0}))
+        again = enter(lab, code_of("ada"))
+    finally:
+        lab.stop()
+
+    assert again.status_code == 403
+    assert "used already" in again.json()["error"]
     assert lab.wishes() == []
 
 

@@ -105,7 +105,7 @@ def _claimant(service: Service, word: str, peer: str) -> Seat:
             "This is neither a key nor a code of this class, or the code was used already. Keys"
             " begin with `wk-`. Compare it with your card, or ask your instructor.",
         )
-    if seat.name in service.view.claimed:
+    if service.is_claimed(seat.name):
         raise _used(seat)
     return seat
 
@@ -131,7 +131,7 @@ async def _exchange(service: Service, seat: Seat, name: str) -> Entered:
             retry_after=30,
         )
     if not answer.key:
-        if seat.name in service.view.claimed:
+        if service.is_claimed(seat.name):
             raise _used(seat)
         raise Refused(503, answer.words)
     return Entered(seat.name, answer.key, claimed=True)
