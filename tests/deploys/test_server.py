@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.small_disk import PAGE, fill, make_room, small_disk, use_up_files
+from tests.waiting import PATIENCE
 from workshop import operations
 from workshop.deploys import current
 from workshop.deploys.diagnosis.candidate import Superseded
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from workshop.specs import ContainerSpec
     from workshop.workspace import Workspace
 
-PATIENCE = 60.0
 ROUNDS = 20
 DIGEST = "sha256:" + "1f" * 32
 

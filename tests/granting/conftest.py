@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.waiting import PATIENCE
 from workshop import operations
 from workshop.board import wishes
 from workshop.board.wishes import INSTRUCTOR, Answer, What, Wish
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from workshop.workspace import Workspace
-
-PATIENCE = 60.0
 
 
 class Room:

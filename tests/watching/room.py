@@ -8,6 +8,7 @@ import time
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
+from tests.waiting import PATIENCE
 from workshop.board import shown
 from workshop.deploys.config import LOG, PROGRESS, Config, DeploySeat
 from workshop.deploys.options import DeployOptions
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from workshop.board.shown import Seat
     from workshop.deploys.current import SeatDeploys
 
-PATIENCE = 60.0
 OWNER = Owner("class", "run1", "/somewhere")
 LIMITS = Limits(memory=256 * MIB, cpus=0.5)
 IMAGE = "class/app:1"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from tests.waiting import PATIENCE
 from tests.watching.room import Shown
 from workshop import operations
 from workshop.board import wishes
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from workshop.workspace import Workspace
-
-PATIENCE = 60.0
 
 
 class Control(Shown):
